@@ -1,0 +1,209 @@
+"""The tables. PostgreSQL is the truth; everything else is a hint to look here.
+
+A notification is (recipient, event): the text stands once, on the event. `users`, `groups` and
+`memberships` say who can be addressed, `event_batches` is the frozen plan of each event.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    FetchedValue,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import UserDefinedType
+
+NOTIFICATION_TYPES = ("info", "success", "warning", "error")
+PRIORITIES = ("low", "normal", "high", "critical")
+EVENT_STATUSES = ("pending", "planned", "processed", "failed")
+
+ROLE = "role_"
+USER = "user_"
+EVERYONE = "everyone"
+
+
+class Xid8(UserDefinedType[int]):
+    """PostgreSQL's 64-bit transaction id: never wraps, compares in order of start."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "xid8"
+
+    def result_processor(self, dialect: Any, coltype: Any) -> Any:
+        return lambda value: None if value is None else int(value)
+
+
+class Base(DeclarativeBase):
+    """The metadata that the migrations are checked against."""
+
+    type_annotation_map = {str: Text, datetime: DateTime(timezone=True), dict[str, Any]: JSONB, list[Any]: JSONB}
+
+
+class Installation(Base):
+    """One row: which installation this database is. Names its topic and its cursors."""
+
+    __tablename__ = "installation"
+
+    id: Mapped[str] = mapped_column(UUID(as_uuid=False), primary_key=True, server_default=text("gen_random_uuid()"))
+
+
+class User(Base):
+    """A person. `external_id` is the application's own id; `id` is ours and stays inside."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    external_id: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str] = mapped_column(server_default="")
+    email: Mapped[str | None]
+    phone: Mapped[str | None]
+    locale: Mapped[str | None]
+    timezone: Mapped[str | None]
+    is_active: Mapped[bool] = mapped_column(server_default=text("true"))
+    changed_xid: Mapped[int] = mapped_column(Xid8, server_default=text("pg_current_xact_id()"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (Index("users_changed_xid", "changed_xid"),)
+
+
+class Group(Base):
+    """A name that can be addressed. Known before it is used, so that a typing error is refused."""
+
+    __tablename__ = "groups"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Membership(Base):
+    """The only targeting table: `user_*` and `everyone` are resolved from `users`."""
+
+    __tablename__ = "memberships"
+
+    group_name: Mapped[str] = mapped_column(ForeignKey("groups.name", ondelete="CASCADE"), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), primary_key=True)
+
+    __table_args__ = (Index("memberships_user_id", "user_id"),)
+
+
+class NotificationEvent(Base):
+    """What happened, for whom, in which words: one row, whatever the size of the audience."""
+
+    __tablename__ = "notification_events"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, server_default=FetchedValue())
+    event_type: Mapped[str]
+    category: Mapped[str]
+    notification_type: Mapped[str]
+    texts: Mapped[dict[str, Any]]
+    search_text: Mapped[str]
+    data: Mapped[dict[str, Any]]
+    link: Mapped[str | None]
+    image: Mapped[str | None]
+    actions: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    thread_key: Mapped[str | None]
+    priority: Mapped[str] = mapped_column(server_default="normal")
+    audience: Mapped[list[Any]]
+    exclude: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    source_user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    source: Mapped[str] = mapped_column(server_default="")
+    idempotency_key: Mapped[str | None]
+    content_hash: Mapped[str]
+    status: Mapped[str] = mapped_column(server_default="pending")
+    bulk: Mapped[bool] = mapped_column(server_default=text("false"))
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    retry_at: Mapped[datetime | None]
+    error: Mapped[str | None]
+    recipient_count: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    planned_at: Mapped[datetime | None]
+    processed_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        UniqueConstraint("source", "idempotency_key"),
+        CheckConstraint(f"notification_type IN {NOTIFICATION_TYPES}", name="notification_type_known"),
+        CheckConstraint(f"priority IN {PRIORITIES}", name="priority_known"),
+        CheckConstraint(f"status IN {EVENT_STATUSES}", name="status_known"),
+        Index("notification_events_pending", "bulk", "id", postgresql_where=text("status = 'pending'")),
+        Index("notification_events_planned", "id", postgresql_where=text("status = 'planned'")),
+        Index("notification_events_source_user", "source_user_id", postgresql_where=text("source_user_id IS NOT NULL")),
+    )
+
+    @hybrid_property
+    def processed(self) -> bool:
+        """Whether everyone in the plan has their notification."""
+        return self.status == "processed"
+
+
+class EventBatch(Base):
+    """Some people of an event's frozen plan who get the same frame. Never changed once stored."""
+
+    __tablename__ = "event_batches"
+
+    event_id: Mapped[int] = mapped_column(ForeignKey("notification_events.id", ondelete="CASCADE"))
+    n: Mapped[int] = mapped_column(Integer)
+    kind: Mapped[str]
+    locale: Mapped[str]
+    recipient_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    stored_xid: Mapped[int | None] = mapped_column(Xid8)
+    stored_at: Mapped[datetime | None]
+    published_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        PrimaryKeyConstraint("event_id", "n"),
+        Index("event_batches_unstored", "event_id", "n", postgresql_where=text("stored_at IS NULL")),
+        Index(
+            "event_batches_unpublished",
+            "event_id",
+            "n",
+            postgresql_where=text("stored_at IS NOT NULL AND published_at IS NULL"),
+        ),
+        Index("event_batches_stored_xid", "stored_xid"),
+    )
+
+
+class Notification(Base):
+    """(recipient, event): two keys and a few times. Partitioned by week of `event_id`.
+
+    No foreign keys on this hot path: the plan guarantees them.
+    """
+
+    __tablename__ = "notifications"
+
+    recipient_id: Mapped[int] = mapped_column(BigInteger)
+    event_id: Mapped[int] = mapped_column(BigInteger)
+    stored_xid: Mapped[int] = mapped_column(Xid8)
+    delivered_at: Mapped[datetime | None]
+    seen_at: Mapped[datetime | None]
+    read_at: Mapped[datetime | None]
+    archived_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        PrimaryKeyConstraint("recipient_id", "event_id"),
+        Index(
+            "notifications_unread",
+            "recipient_id",
+            "event_id",
+            postgresql_where=text("read_at IS NULL AND deleted_at IS NULL"),
+        ),
+        {"postgresql_partition_by": "RANGE (event_id)"},
+    )

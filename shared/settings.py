@@ -1,0 +1,197 @@
+"""The configuration: the environment, read once, checked together.
+
+With no DATABASE_URL and no REDIS_URL the addresses are those of the embedded servers, which
+`stagebloom run` writes to DATA_DIR/servers.json. All faults are reported in one message.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from shared.errors import SettingsError
+
+SERVERS_FILE = "servers.json"
+SECRET_FILE = "secret_key"
+NO_SERVERS = "no server is running in {data_dir}: start it with `stagebloom run`, or set {key}"
+
+
+def _names(*names: str) -> AliasChoices:
+    return AliasChoices(*names)
+
+
+class Settings(BaseModel):
+    """All settings. A field's first alias is its environment variable; units stand in the name."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    data_dir: Path = Field(Path(".data"), alias="DATA_DIR", description="where the embedded servers and logs keep their files")
+    host: str = Field("127.0.0.1", alias="HOST", description="address the gateway listens on")
+    port: int = Field(8000, alias="PORT", ge=1, le=65535, description="port the gateway listens on")
+    database_url: str | None = Field(None, alias="DATABASE_URL", description="PostgreSQL; none: the embedded server")
+    redis_url: str | None = Field(None, validation_alias=_names("REDIS_URL", "CHANNEL_LAYERS"), description="Redis or Valkey for pub/sub; none: the embedded server")
+    broker_url: str | None = Field(None, validation_alias=_names("BROKER_URL"), description="Celery's broker; none: as REDIS_URL")
+    database_pool_size: int = Field(8, alias="DATABASE_POOL_SIZE", ge=1, le=200, description="connections a process keeps to PostgreSQL")
+
+    secret_key: str = Field("", alias="SECRET_KEY", description="signs tokens (HS256), 32 characters or more; none: made once and kept in DATA_DIR")
+    jwt_issuer: str = Field("stagebloom", alias="JWT_ISSUER", description="`iss` that tokens must carry")
+    jwt_audience: str = Field("notifications", alias="JWT_AUDIENCE", description="`aud` that tokens must carry")
+    jwt_person_claim: str = Field("sub", alias="JWT_PERSON_CLAIM", min_length=1, description="claim that names the person")
+    token_lifetime_seconds: int = Field(43_200, alias="TOKEN_LIFETIME_SECONDS", ge=1, description="of tokens that `stagebloom token` makes")
+    session_lifetime_seconds: int = Field(43_200, alias="SESSION_LIFETIME_SECONDS", ge=1, description="of browser sessions")
+    allowed_origins: tuple[str, ...] = Field((), alias="ALLOWED_ORIGINS", description="other origins whose pages may connect, comma-separated; `*` is refused")
+    send_roles: tuple[str, ...] = Field(("admin", "rh"), alias="SEND_ROLES", description="roles that may send to roles over HTTP")
+    broadcast_roles: tuple[str, ...] = Field(("admin",), alias="BROADCAST_ROLES", description="roles that may send to everyone over HTTP")
+    demo: bool | None = Field(None, alias="DEMO", description="serve the page with four people; none: with embedded servers on loopback only")
+
+    default_locale: str = Field("fr", alias="DEFAULT_LOCALE", pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$", description="language of texts that come without one")
+    catalog_file: Path | None = Field(None, alias="CATALOG_FILE", description="JSON file with the application's own event types; none: StageBloom's")
+    notification_batch_size: int = Field(1000, alias="NOTIFICATION_BATCH_SIZE", ge=1, le=10_000, description="people stored in one statement")
+    notification_queue_size: int = Field(1000, alias="NOTIFICATION_QUEUE_SIZE", ge=1, description="messages kept waiting in the broker; further ones are left to the sweep, nothing is refused")
+    notification_retention_days: int = Field(30, alias="NOTIFICATION_RETENTION_DAYS", ge=1, le=3650, description="older notifications are not shown")
+
+    max_body_bytes: int = Field(65_536, alias="MAX_BODY_BYTES", ge=1024, description="largest HTTP body")
+    max_sockets: int = Field(20_000, alias="MAX_SOCKETS", ge=1, description="WebSockets a gateway process holds")
+    max_unauthenticated_per_address: int = Field(200, alias="MAX_UNAUTHENTICATED_PER_ADDRESS", ge=1, description="WebSockets of one address that have not said who they are")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", alias="LOG_LEVEL", description="least severe line that is logged")
+    log_format: Literal["console", "json"] = Field("console", alias="LOG_FORMAT", description="how log lines look")
+
+    @field_validator("allowed_origins", "send_roles", "broadcast_roles", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _no_wildcard(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        wrong = [origin for origin in value if not origin.startswith(("http://", "https://")) or origin.endswith("/")]
+        if wrong:
+            raise ValueError(f"origins such as https://app.example.com, without a path or `*` (not {', '.join(wrong)})")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _psycopg2(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        for scheme in ("postgres://", "postgresql://", "postgresql+psycopg2://"):
+            if value.startswith(scheme):
+                return "postgresql+psycopg2://" + value[len(scheme):]
+        raise ValueError("an address such as postgresql://user:password@host:5432/name")
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("redis://", "rediss://")):
+            raise ValueError("an address such as redis://:password@host:6379/0")
+        return value
+
+    @field_validator("secret_key")
+    @classmethod
+    def _long_enough(cls, value: str) -> str:
+        if value and len(value) < 32:
+            raise ValueError("32 characters or more (RFC 7518 asks 256 bits for HS256)")
+        return value
+
+    @property
+    def embedded_database(self) -> bool:
+        return self.database_url is None
+
+    @property
+    def embedded_redis(self) -> bool:
+        return self.redis_url is None
+
+    @property
+    def database(self) -> str:
+        """The PostgreSQL address in effect. Raises: SettingsError when none is set and none is running."""
+        return self.database_url or self._embedded("database_url", "DATABASE_URL")
+
+    @property
+    def redis(self) -> str:
+        """The Redis address in effect. Raises: SettingsError when none is set and none is running."""
+        return self.redis_url or self._embedded("redis_url", "REDIS_URL")
+
+    @property
+    def broker(self) -> str:
+        """The broker's address in effect: BROKER_URL, or else Redis."""
+        return self.broker_url or self.redis
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether the page with four people may be served: said so, or embedded servers on loopback."""
+        if self.demo is not None:
+            return self.demo
+        return self.embedded_database and self.host in ("127.0.0.1", "localhost", "::1")
+
+    def _embedded(self, name: str, key: str) -> str:
+        try:
+            return str(json.loads((self.data_dir / SERVERS_FILE).read_text())[name])
+        except (OSError, KeyError, ValueError):
+            raise SettingsError(NO_SERVERS.format(data_dir=self.data_dir, key=key), key=key) from None
+
+    def signing_key(self) -> str:
+        """SECRET_KEY, or one that is made once and kept in DATA_DIR (readable by this user only)."""
+        if self.secret_key:
+            return self.secret_key
+        path = self.data_dir / SECRET_FILE
+        try:
+            return path.read_text()
+        except FileNotFoundError:
+            return _make_secret(path)
+
+
+def _make_secret(path: Path) -> str:
+    """Two processes at once end with the same key: the file appears whole, or was there already."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(48))
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+    return path.read_text()
+
+
+def environment_name(field: str) -> str:
+    """The environment variable a field is read from."""
+    info = Settings.model_fields[field]
+    alias = info.validation_alias
+    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(info.alias)
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and check the environment. Empty variables count as unset.
+
+    Raises: SettingsError naming every key at fault, its value and what was expected.
+    """
+    source = os.environ if environ is None else environ
+    given = {key: value for key, value in source.items() if value != ""}
+    given["DATA_DIR"] = str(Path(given.get("DATA_DIR", ".data")).expanduser().absolute())
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        faults = [_fault(item) for item in error.errors()]
+        raise SettingsError("Settings at fault:\n  " + "\n  ".join(faults), faults=faults) from None
+
+
+def _fault(item: Any) -> str:
+    key = str(item["loc"][0]) if item["loc"] else "?"
+    shown = "<hidden>" if "SECRET" in key or "URL" in key else repr(item["input"])
+    return f"{key}={shown}: {item['msg'].removeprefix('Value error, expected ').removeprefix('Value error, ')}"
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process."""
+    return load_settings()

@@ -1,0 +1,28 @@
+"""Names of the tasks and of the queues they ride on: the only thing that whoever rings has to know.
+
+Tasks are doorbells without arguments: whoever wakes takes along everything that waits.
+"""
+
+from __future__ import annotations
+
+EVENTS = "events"  # single notifications: never behind a large one
+BULK = "bulk"  # planning and storing of large audiences
+UPKEEP = "upkeep"  # sweep, partitions
+
+PROCESS_EVENT = "workers.process_event"
+PLAN_BULK = "workers.plan_bulk"
+STORE_BATCHES = "workers.store_batches"
+PUBLISH_BATCHES = "workers.publish_batches"
+ANNOUNCE_PEOPLE = "workers.announce_people"
+SWEEP = "workers.sweep"
+MAKE_PARTITIONS = "workers.make_partitions"
+
+QUEUE_OF = {
+    PROCESS_EVENT: EVENTS,
+    ANNOUNCE_PEOPLE: EVENTS,
+    PLAN_BULK: BULK,
+    STORE_BATCHES: BULK,
+    PUBLISH_BATCHES: UPKEEP,
+    SWEEP: UPKEEP,
+    MAKE_PARTITIONS: UPKEEP,
+}
