@@ -1,0 +1,146 @@
+"""Who an event is for: a small algebra over group names.
+
+Everything one can address is a group: `user_42`, `role_rh`, `stage_123`, `everyone`. A *term* is an
+intersection of groups, an *audience* is a list of terms and a list of exclusions:
+
+    ["role_rh", "role_tuteur & stage_123"]   exclude ["user_7"]
+    role("rh") | role("tuteur") & group("stage_123")   .excluding(user(7))
+
+A person who matches several terms is in the first, so nobody is notified twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from shared.errors import InvalidAudience, UnknownGroup
+from shared.models import EVERYONE, ROLE, USER
+
+NAME = re.compile(r"[^\s&|,;!()\x00-\x1f]{1,200}")
+NAME_EXPECTED = "a group name of 1 to 200 characters without spaces, & | , ; ! ( )"
+MAX_TERMS = 100_000  # 1.5 MB of JSON on the event; a larger audience wants a group
+MAX_GROUPS_PER_TERM = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """An intersection: the people who are in every one of `groups`."""
+
+    groups: tuple[str, ...]
+
+    def __and__(self, other: Term) -> Term:
+        return Term(tuple(dict.fromkeys(self.groups + other.groups)))
+
+    def __or__(self, other: Term | Audience) -> Audience:
+        return Audience((self,)) | other
+
+    def excluding(self, *terms: Term) -> Audience:
+        """This term without those people."""
+        return Audience((self,)).excluding(*terms)
+
+    def __str__(self) -> str:
+        return " & ".join(self.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """A union of terms, without the people of the excluded groups."""
+
+    terms: tuple[Term, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def __or__(self, other: Term | Audience) -> Audience:
+        more = Audience((other,)) if isinstance(other, Term) else other
+        return Audience(tuple(dict.fromkeys(self.terms + more.terms)), tuple(dict.fromkeys(self.exclude + more.exclude)))
+
+    def __ror__(self, other: Term) -> Audience:
+        return Audience((other,)) | self
+
+    def excluding(self, *terms: Term) -> Audience:
+        """This audience without the people of those groups (single ones: no intersections)."""
+        for term in terms:
+            if len(term.groups) != 1:
+                raise InvalidAudience.field("exclude", str(term), "a single group, not an intersection")
+        names = tuple(name for term in terms for name in term.groups)
+        return Audience(self.terms, tuple(dict.fromkeys(self.exclude + names)))
+
+    @property
+    def groups(self) -> set[str]:
+        """Every name that occurs, also the excluded."""
+        return {name for term in self.terms for name in term.groups} | set(self.exclude)
+
+
+AudienceLike = Audience | Term | str | Iterable[str | Term]
+
+
+def parse_term(value: str | Term) -> Term:
+    """`"role_tuteur & stage_123"` as a term. Raises: InvalidAudience saying what is malformed."""
+    if isinstance(value, Term):
+        return value
+    if not isinstance(value, str):
+        raise InvalidAudience.field("audience", value, 'terms such as "role_rh" or "role_tuteur & stage_123"')
+    names = [part.strip() for part in value.split("&")]
+    for name in names:
+        if not NAME.fullmatch(name):
+            expected = f'{NAME_EXPECTED}, joined by "&"'
+            raise InvalidAudience.field("audience", value, expected if name else f"{expected} (nothing stands beside one &)")
+    if len(names) > MAX_GROUPS_PER_TERM:
+        raise InvalidAudience.field("audience", value, f"at most {MAX_GROUPS_PER_TERM} groups in a term")
+    return Term(tuple(dict.fromkeys(names)))
+
+
+def parse_audience(audience: AudienceLike, exclude: Iterable[str | Term] = ()) -> Audience:
+    """An audience from any of its forms. Raises: InvalidAudience when it is empty or malformed."""
+    if isinstance(audience, Audience):
+        parsed = audience
+    elif isinstance(audience, (str, Term)):
+        parsed = Audience((parse_term(audience),))
+    else:
+        parsed = Audience(tuple(dict.fromkeys(parse_term(term) for term in audience)))
+    parsed = parsed.excluding(*(parse_term(name) for name in ([exclude] if isinstance(exclude, str) else exclude)))
+    if not parsed.terms:
+        raise InvalidAudience.field("audience", [], "at least one term")
+    if len(parsed.terms) > MAX_TERMS:
+        raise InvalidAudience.field("audience", f"{len(parsed.terms)} terms", f"at most {MAX_TERMS} (make a group of them)")
+    return parsed
+
+
+def role_terms(roles: Iterable[str], field: str = "target_roles") -> list[Term]:
+    """`["rh"]` as terms. Raises: InvalidInput when it is no list of role names."""
+    if isinstance(roles, str) or not isinstance(roles, Iterable):
+        raise InvalidAudience.field(field, roles, 'a list of role names such as ["rh"]')
+    terms = []
+    for name in roles:
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise InvalidAudience.field(field, name, 'role names such as "rh"')
+        terms.append(Term((ROLE + name,)))
+    return terms
+
+
+UNKNOWN = text("""
+    SELECT name FROM unnest(CAST(:names AS text[])) AS names (name)
+    WHERE name <> :everyone
+      AND NOT EXISTS (SELECT FROM groups WHERE groups.name = names.name)
+      AND NOT (starts_with(name, :user)
+               AND EXISTS (SELECT FROM users WHERE external_id = substr(names.name, length(:user) + 1)))
+    ORDER BY name LIMIT 21
+""")
+
+
+def refuse_unknown(session: Session, audience: Audience) -> None:
+    """Raises: UnknownGroup naming the groups and people nobody has recorded. An empty group is fine."""
+    unknown = list(
+        session.scalars(UNKNOWN, {"names": sorted(audience.groups), "everyone": EVERYONE, "user": USER})
+    )
+    if unknown:
+        shown = ", ".join(unknown[:20]) + (", …" if len(unknown) > 20 else "")
+        raise UnknownGroup(
+            f"audience: expected known groups, got {shown}. Groups are made known with Directory.add_groups()",
+            field="audience",
+            unknown=unknown[:20],
+        )

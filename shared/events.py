@@ -1,0 +1,246 @@
+"""Step ①: what happened, checked and recorded in the transaction of whoever says so.
+
+Everything is checked before anything is written: a refused event leaves no trace. An idempotency key
+makes recording repeatable: the same key with the same content is the first event again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from shared.audience import Audience, AudienceLike, Term, parse_audience, refuse_unknown
+from shared.catalog import event_type as find_event_type
+from shared.catalog import load_catalog
+from shared.errors import Conflict, InvalidInput, TooLarge, Unavailable
+from shared.models import NOTIFICATION_TYPES, PRIORITIES, NotificationEvent, User
+from shared.settings import Settings, get_settings
+
+MAX_TITLE = 200  # characters
+MAX_MESSAGE = 4000  # characters
+MAX_DATA_BYTES = 16_384  # of JSON: a frame stays far below a connection's buffer
+MAX_LINK = 2000  # characters
+MAX_KEY = 200  # characters
+MAX_ACTIONS = 5
+KEY_WAIT_MILLISECONDS = 1000  # for another transaction that holds the same key
+
+NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+LOCK_NOT_AVAILABLE = "55P03"
+SERIALIZATION_FAILURE = "40001"
+
+
+@dataclass(kw_only=True, slots=True)
+class EventDraft:
+    """What the caller says. What is None comes from the catalogue's row of `event_type`.
+
+    `texts` is {locale: {"title", "message"}}; `title` and `message` are its short form in the default
+    language. `audience` and `exclude` are terms as strings or objects. `source_user` and the people in
+    terms are named by the application's own ids.
+    """
+
+    event_type: str = "system"
+    audience: AudienceLike | None = None
+    exclude: Iterable[str | Term] = ()
+    title: str | None = None
+    message: str | None = None
+    texts: Mapping[str, Mapping[str, str]] | None = None
+    notification_type: str | None = None
+    category: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    link: str | None = None
+    image: str | None = None
+    actions: Iterable[Mapping[str, str]] = ()
+    thread_key: str | None = None
+    priority: str = "normal"
+    source_user: str | int | None = None
+    source: str = ""
+    idempotency_key: str | None = None
+
+
+def record_event(session: Session, draft: EventDraft, settings: Settings | None = None) -> NotificationEvent:
+    """Check the draft and insert it as a pending event in the session's transaction.
+
+    Returns: the event, or the first one that came with the same source and idempotency key.
+    Raises: InvalidInput and its kinds, naming field, value and what was expected; Conflict when the key
+    came with other content; Unavailable (retryable) when another transaction holds the key for over 1 s.
+    """
+    settings = settings or get_settings()
+    values, audience = _checked(draft, settings)
+    refuse_unknown(session, audience)
+    values["source_user_id"] = _source_user_id(session, draft.source_user)
+    statement = insert(NotificationEvent).values(**values).returning(NotificationEvent)
+    if draft.idempotency_key is None:
+        return session.scalars(statement).one()
+    return _record_once(session, statement, values)
+
+
+def _checked(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], Audience]:
+    """The column values of a draft, and its audience. Nothing is asked of the database."""
+    row = find_event_type(load_catalog(settings.catalog_file), draft.event_type)
+    data = _data(draft.data)
+    audience = parse_audience(row.audience_for(data) if draft.audience is None else draft.audience, draft.exclude)
+    texts = _texts(draft, settings) or row.texts_for(data)
+    values: dict[str, Any] = {
+        "event_type": draft.event_type,
+        "category": _text("category", draft.category or row.category, 50),
+        "notification_type": _one_of("notification_type", draft.notification_type or row.notification_type, NOTIFICATION_TYPES),
+        "texts": texts,
+        "data": data,
+        "link": _link("link", draft.link),
+        "image": _link("image", draft.image),
+        "actions": _actions(draft.actions),
+        "thread_key": None if draft.thread_key is None else _text("thread_key", draft.thread_key, MAX_KEY),
+        "priority": _one_of("priority", draft.priority, PRIORITIES),
+        "audience": [list(term.groups) for term in audience.terms],
+        "exclude": list(audience.exclude),
+        "source": _text("source", draft.source, MAX_KEY) if draft.source else "",
+    }
+    canonical = json.dumps([values, str(draft.source_user)], sort_keys=True, ensure_ascii=False)
+    values["content_hash"] = hashlib.sha256(canonical.encode()).hexdigest()
+    values["search_text"] = fold(" ".join(word for words in texts.values() for word in words.values()))
+    values["idempotency_key"] = None if draft.idempotency_key is None else _text("idempotency_key", draft.idempotency_key, MAX_KEY)
+    return values, audience
+
+
+def fold(value: str) -> str:
+    """A text as it is searched: without accents and case."""
+    decomposed = unicodedata.normalize("NFKD", value)
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter)).casefold()
+
+
+def _texts(draft: EventDraft, settings: Settings) -> dict[str, dict[str, str]]:
+    """The caller's own texts; empty when they gave none."""
+    if draft.texts is not None:
+        if draft.title is not None or draft.message is not None:
+            raise InvalidInput("texts: expected either texts or title and message, got both", field="texts")
+        if not isinstance(draft.texts, Mapping) or not draft.texts:
+            raise InvalidInput.field("texts", draft.texts, '{"fr": {"title": …, "message": …}, …}')
+        return {_text("texts locale", locale, 20): _words(f"texts.{locale}.", words) for locale, words in draft.texts.items()}
+    if draft.title is None and draft.message is None:
+        return {}
+    return {settings.default_locale: _words("", {"title": draft.title, "message": draft.message})}
+
+
+def _words(prefix: str, words: Any) -> dict[str, str]:
+    if not isinstance(words, Mapping):
+        raise InvalidInput.field(prefix.rstrip("."), words, "a title and a message")
+    return {
+        "title": _text(prefix + "title", words.get("title"), MAX_TITLE),
+        "message": _text(prefix + "message", words.get("message"), MAX_MESSAGE),
+    }
+
+
+def _text(name: str, value: Any, longest: int) -> str:
+    expected = f"a text of 1 to {longest} characters"
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidInput.field(name, value, expected)
+    if len(value) > longest:
+        raise TooLarge(f"{name}: expected {expected}, got {len(value)} characters", field=name, expected=expected, length=len(value))
+    if "\x00" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise InvalidInput.field(name, value, "Unicode text without NUL and lone surrogates")
+    return value
+
+
+def _one_of(name: str, value: Any, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise InvalidInput.field(name, value, "one of " + ", ".join(known))
+    return str(value)
+
+
+def _data(data: Any) -> dict[str, Any]:
+    if not isinstance(data, Mapping):
+        raise InvalidInput.field("data", data, "a JSON object")
+    try:
+        encoded = json.dumps(data, allow_nan=False, ensure_ascii=True)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInput(f"data: expected values that JSON can hold: {error}", field="data") from None
+    if len(encoded) > MAX_DATA_BYTES:
+        raise TooLarge(f"data: expected at most {MAX_DATA_BYTES} bytes of JSON, got {len(encoded)}", field="data", length=len(encoded))
+    decoded: dict[str, Any] = json.loads(encoded)
+    if NUL_IN_JSON.search(encoded) or any("\ud800" <= letter <= "\udfff" for letter in json.dumps(decoded, ensure_ascii=False)):
+        raise InvalidInput("data: expected Unicode text without NUL and lone surrogates", field="data")
+    return decoded
+
+
+def _link(name: str, value: Any) -> str | None:
+    """http, https or a path of the application's own; anything else could run in a browser."""
+    if value is None:
+        return None
+    checked = _text(name, value, MAX_LINK)
+    try:
+        parts = urlsplit(checked)
+        absolute = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        absolute = False
+    own_path = checked.startswith("/") and not checked.startswith(("//", "/\\"))
+    if any(ord(letter) <= 32 for letter in checked) or not (absolute or own_path):
+        raise InvalidInput.field(name, value, "an http(s) address or a path that starts with one /")
+    return checked
+
+
+def _actions(actions: Any) -> list[dict[str, str]]:
+    expected = f'at most {MAX_ACTIONS} of {{"label": …, "link": …}}'
+    if isinstance(actions, (str, Mapping)) or not isinstance(actions, Iterable):
+        raise InvalidInput.field("actions", actions, expected)
+    checked = []
+    for n, action in enumerate(actions):
+        if n >= MAX_ACTIONS or not isinstance(action, Mapping) or set(action) != {"label", "link"} or action["link"] is None:
+            raise InvalidInput.field(f"actions[{n}]", action, expected)
+        link = _link(f"actions[{n}].link", action["link"])
+        checked.append({"label": _text(f"actions[{n}].label", action["label"], 80), "link": str(link)})
+    return checked
+
+
+def _source_user_id(session: Session, source_user: str | int | None) -> int | None:
+    if source_user is None:
+        return None
+    found = session.scalar(select(User.id).where(User.external_id == str(source_user)))
+    if found is None:
+        raise InvalidInput.field("source_user", source_user, "the id of a known person")
+    return found
+
+
+def _record_once(session: Session, statement: Any, values: dict[str, Any]) -> NotificationEvent:
+    """Insert unless the key is there. In a savepoint: a refusal leaves the caller's transaction usable."""
+    source, key = values["source"], values["idempotency_key"]
+    try:
+        with session.begin_nested():
+            before = session.scalar(text("SELECT current_setting('lock_timeout')"))
+            _set_lock_timeout(session, f"{KEY_WAIT_MILLISECONDS}ms")
+            made = session.scalars(statement.on_conflict_do_nothing(index_elements=["source", "idempotency_key"])).one_or_none()
+            _set_lock_timeout(session, before)
+    except OperationalError as error:
+        if getattr(error.orig, "pgcode", None) in (LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE):
+            raise _key_is_busy(key) from error
+        raise
+    if made is not None:
+        return made
+    first = session.scalars(select(NotificationEvent).filter_by(source=source, idempotency_key=key)).one_or_none()
+    if first is None:  # committed after this transaction's snapshot, or rolled back just now
+        raise _key_is_busy(key)
+    if first.content_hash != values["content_hash"]:
+        raise Conflict(
+            f"idempotency_key: {key!r} was used with other content by event {first.id}",
+            field="idempotency_key",
+            event_id=first.id,
+        )
+    return first
+
+
+def _set_lock_timeout(session: Session, value: Any) -> None:
+    session.execute(text("SELECT set_config('lock_timeout', :value, true)"), {"value": value})
+
+
+def _key_is_busy(key: str) -> Unavailable:
+    return Unavailable(f"idempotency_key: another transaction is recording {key!r}; try again", field="idempotency_key")
