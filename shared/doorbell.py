@@ -1,0 +1,138 @@
+"""Step ②: ring, bounded, whatever state the broker is in.
+
+kombu can block for ever on a Redis that accepts and says nothing, so a thread of its own does the
+ringing and whoever rings waits at most a second for it. Rings of the same task that come together
+become one message. While the broker is away nobody waits at all; the thread goes on trying, and what
+a dying process could not ring is found by the sweep.
+
+Thread-safe; a forked child gets a thread of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from celery import Celery
+from kombu import Connection
+from kombu.exceptions import ChannelError
+
+from shared.celery_app import make_celery
+from shared.logs import get_logger
+from shared.settings import Settings, get_settings
+from shared.tasks import QUEUE_OF
+
+WAIT_SECONDS = 1.0
+RETRY_SECONDS = (0.5, 1, 2, 5, 10, 30)  # then every 30 s
+
+log = get_logger("doorbell")
+
+
+class Doorbell:
+    """The ringing of one process for one broker."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._changed = threading.Condition()
+        self._waiting: set[str] = set()
+        self._asked = 0  # rings so far
+        self._answered = 0  # rings whose message is in the broker
+        self._failures = 0  # in a row
+        self._is_away = False
+        self._thread: threading.Thread | None = None
+
+    def ring(self, task: str, wait_seconds: float = WAIT_SECONDS) -> bool:
+        """Wake the workers of `task`; whether the broker has taken the message by now.
+
+        Waits at most `wait_seconds`, and not at all while the broker is known to be away.
+        """
+        deadline = time.monotonic() + wait_seconds
+        with self._changed:
+            self._waiting.add(task)
+            self._asked += 1
+            mine = self._asked
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="doorbell", daemon=True)
+                self._thread.start()
+            self._changed.notify_all()
+            while self._answered < mine and not self._is_away:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    self._is_away = True
+                    log.warning("broker_silent", waited_seconds=wait_seconds)
+                    break
+                self._changed.wait(left)
+            return self._answered >= mine
+
+    def _run(self) -> None:
+        app = make_celery(self._settings)
+        connection: Connection | None = None
+        while True:
+            with self._changed:
+                while not self._waiting:
+                    self._changed.wait()
+                tasks, self._waiting = self._waiting, set()
+                asked = self._asked
+            try:
+                if connection is None:
+                    connection = app.connection_for_write()
+                for task in tasks:
+                    self._send(app, connection, task)
+            except Exception as error:
+                # Whatever kombu raises here, the events stand in PostgreSQL: keep the ring and try again.
+                connection = _dropped(connection)
+                self._failed(tasks, error)
+            else:
+                self._succeeded(asked)
+
+    def _send(self, app: Celery, connection: Connection, task: str) -> None:
+        if _depth(connection, QUEUE_OF[task]) < self._settings.notification_queue_size:
+            app.send_task(task, connection=connection, retry=False)
+        # else: the queue is full of doorbells, each of which wakes a worker that takes along everything
+
+    def _failed(self, tasks: set[str], error: Exception) -> None:
+        with self._changed:
+            self._waiting |= tasks
+            if not self._failures:
+                log.warning("broker_away", error=f"{type(error).__name__}: {error}")
+            pause = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
+            self._failures += 1
+            self._is_away = True
+            self._changed.notify_all()
+        time.sleep(pause)
+
+    def _succeeded(self, asked: int) -> None:
+        with self._changed:
+            if self._failures:
+                log.info("broker_back")
+            self._failures = 0
+            self._is_away = False
+            self._answered = asked
+            self._changed.notify_all()
+
+
+def _depth(connection: Connection, queue: str) -> int:
+    """Messages waiting in a queue; a queue that nobody made yet is empty."""
+    try:
+        return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
+    except ChannelError:
+        return 0
+
+
+def _dropped(connection: Connection | None) -> None:
+    if connection is not None:
+        connection.collapse()
+
+
+_doorbells: dict[tuple[int, str], Doorbell] = {}
+_lock = threading.Lock()
+
+
+def ring(task: str, settings: Settings | None = None) -> bool:
+    """Ring with the doorbell of this process. See `Doorbell.ring`."""
+    settings = settings or get_settings()
+    key = (os.getpid(), settings.broker)
+    with _lock:
+        doorbell = _doorbells.setdefault(key, Doorbell(settings))
+    return doorbell.ring(task)
