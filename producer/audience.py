@@ -1,0 +1,47 @@
+"""Audiences in Python: `role("rh") & group("entreprise_3") | user(42)`.
+
+`&` intersects, `|` unites, `.excluding(…)` leaves people out. The same in strings:
+`["role_rh & entreprise_3", "user_42"]`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.audience import Term, parse_term
+from shared.errors import InvalidInput
+from shared.models import EVERYONE, ROLE, USER
+
+
+def role(name: str) -> Term:
+    """Everyone who has this role."""
+    return group(ROLE + name)
+
+
+def group(name: str) -> Term:
+    """Everyone in a group, such as "stage_123". Raises: InvalidAudience for a name that can't be one."""
+    term = parse_term(name)
+    if len(term.groups) != 1:
+        raise ValueError(f"group: expected one name, got {name!r}")
+    return term
+
+
+def user(person: Any) -> Term:
+    """One person, by the application's own id or by an object that has an `id`."""
+    return group(USER + person_id(person))
+
+
+def everyone() -> Term:
+    """Every active person."""
+    return Term((EVERYONE,))
+
+
+def person_id(person: Any) -> str:
+    """The application's id of a person who is given as an id (text or number) or an object with one.
+
+    Raises: InvalidInput for anything else.
+    """
+    for candidate in (person, getattr(person, "external_id", None), getattr(person, "id", None)):
+        if isinstance(candidate, (str, int)) and not isinstance(candidate, bool) and candidate != "":
+            return str(candidate)
+    raise InvalidInput.field("person", person, "an id (text or number) or an object with an id")

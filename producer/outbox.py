@@ -1,0 +1,35 @@
+"""Step ②: the workers are woken when the caller's transaction commits, and only then.
+
+The outbox is the pending row itself: whatever happens to the ring, the sweep finds the row.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from shared.doorbell import ring
+from shared.settings import Settings
+
+RINGS = "notification_rings"  # in session.info: the tasks to ring for, with their settings
+
+
+def ring_after_commit(session: Session, task: str, settings: Settings) -> None:
+    """Ring for `task` once the session's outermost transaction is committed; never after a rollback."""
+    if RINGS not in session.info:
+        session.info[RINGS] = {}
+        event.listen(session, "after_commit", _ring)
+        event.listen(session, "after_rollback", _forget)
+    session.info[RINGS][task] = settings
+
+
+def _ring(session: Session) -> None:
+    if session.in_nested_transaction():  # a savepoint was released; the transaction may yet be rolled back
+        return
+    waiting, session.info[RINGS] = session.info[RINGS], {}
+    for task, settings in waiting.items():
+        ring(task, settings)
+
+
+def _forget(session: Session) -> None:
+    session.info[RINGS].clear()

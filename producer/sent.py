@@ -1,0 +1,143 @@
+"""What `send_*` returns: the event, and the notifications it became once a worker has stored them.
+
+The work happens in a worker, while code written for the earlier system counts and iterates the result:
+so it is a sequence that waits for the notifications on first use. Reads the frozen plan in batches;
+never holds more than one batch of people.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, overload
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from shared.database import transaction
+from shared.errors import NotificationError, Timeout
+from shared.models import ROLE, NotificationEvent
+from shared.settings import Settings
+
+WAIT_SECONDS = 10.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.01, 0.2
+
+BATCHES = text("SELECT n, locale, cardinality(recipient_ids) FROM event_batches WHERE event_id = :id ORDER BY n")
+BATCH = text("""
+    SELECT users.external_id, users.name, users.email,
+           ARRAY(SELECT substr(group_name, length(:role) + 1) FROM memberships
+                 WHERE user_id = users.id AND starts_with(group_name, :role) ORDER BY group_name) AS roles
+    FROM event_batches CROSS JOIN LATERAL unnest(recipient_ids) WITH ORDINALITY AS one (id, place)
+    JOIN users ON users.id = one.id
+    WHERE event_id = :id AND n = :n
+    ORDER BY place
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """The person a notification was stored for; `id` is the application's own."""
+
+    id: str
+    name: str
+    email: str | None
+    roles: tuple[str, ...]
+
+    @property
+    def role(self) -> str | None:
+        """Their role; the first by name when they have several."""
+        return self.roles[0] if self.roles else None
+
+
+@dataclass(frozen=True, slots=True)
+class SentNotification:
+    """One person's notification. Its id is the event's: the text stands once, there."""
+
+    id: int
+    recipient: Recipient
+    title: str
+    message: str
+    notification_type: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+class SentEvent(Sequence[SentNotification]):
+    """An event that was recorded, as a sequence of its notifications."""
+
+    def __init__(self, event: NotificationEvent, settings: Settings, session: Session | None = None) -> None:
+        self.event = event
+        self.id: int = event.id
+        self._settings = settings
+        self._session = session
+        self._batches: list[tuple[int, str, int]] | None = None
+
+    def __repr__(self) -> str:
+        return f"<SentEvent {self.id} {self.event.status}>"
+
+    def wait(self, timeout: float = WAIT_SECONDS) -> SentEvent:
+        """Wait until everyone in the plan has their notification; returns itself.
+
+        Raises: Timeout after `timeout` seconds (the work goes on); NotificationError when the event
+        failed, or when the transaction it belongs to is not committed yet.
+        """
+        if self._session is not None and self._session.in_transaction():
+            raise NotificationError(f"event {self.id} can't be waited for: commit its transaction first")
+        deadline = time.monotonic() + timeout
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            status, error = self._status()
+            if status == "processed":
+                return self
+            if status == "failed":
+                raise NotificationError(f"event {self.id} failed: {error}", event_id=self.id)
+            if time.monotonic() >= deadline:
+                raise Timeout(f"event {self.id} is still {status} after {timeout:g} s: are workers running?", event_id=self.id)
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+    def _status(self) -> tuple[str, str | None]:
+        with transaction(self._settings) as session:
+            found = session.get(NotificationEvent, self.id)
+            if found is None:
+                raise NotificationError(f"event {self.id} is gone: its transaction was rolled back", event_id=self.id)
+            self.event = found
+            return found.status, found.error
+
+    def __len__(self) -> int:
+        return sum(size for _, _, size in self._plan())
+
+    def __iter__(self) -> Iterator[SentNotification]:
+        for n, locale, _ in self._plan():
+            yield from self._load(n, locale)
+
+    @overload
+    def __getitem__(self, index: int) -> SentNotification: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[SentNotification]: ...
+    def __getitem__(self, index: int | slice) -> SentNotification | list[SentNotification]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        place = index + len(self) if index < 0 else index
+        for n, locale, size in self._plan():
+            if 0 <= place < size:
+                return self._load(n, locale)[place]
+            place -= size
+        raise IndexError(index)
+
+    def _plan(self) -> list[tuple[int, str, int]]:
+        """The batches: (n, locale, number of people). Waits on first use."""
+        if self._batches is None:
+            self.wait()
+            with transaction(self._settings) as session:
+                self._batches = [tuple(row) for row in session.execute(BATCHES, {"id": self.id})]
+        return self._batches
+
+    def _load(self, n: int, locale: str) -> list[SentNotification]:
+        with transaction(self._settings) as session:
+            rows = session.execute(BATCH, {"id": self.id, "n": n, "role": ROLE}).all()
+        words, kind, data = self.event.texts[locale], self.event.notification_type, self.event.data
+        return [
+            SentNotification(self.id, Recipient(row.external_id, row.name, row.email, tuple(row.roles)), words["title"], words["message"], kind, data)
+            for row in rows
+        ]

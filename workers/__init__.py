@@ -1,0 +1,8 @@
+"""Steps ③ to ⑤: from a pending event to stored notifications, and word of them to the gateways.
+
+    tasks.py        the doors: what a message wakes
+    planning.py     event → audience → people → batches
+    storing.py      batches → notifications
+    publishing.py   stored batches → Redis
+    upkeep.py       what stood still is taken up again; partitions ahead of time
+"""

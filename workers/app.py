@@ -1,0 +1,20 @@
+"""The Celery app of the workers: `celery --app workers.app worker --queues events`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.signals import setup_logging
+
+from shared.celery_app import make_celery
+from shared.logs import configure_logs
+from shared.settings import get_settings
+
+app = make_celery(get_settings())
+app.conf.imports = ["workers.tasks"]
+
+
+@setup_logging.connect
+def _setup_logging(**_: Any) -> None:
+    """Connected at all, this keeps Celery from setting up logs of its own."""
+    configure_logs(get_settings())
