@@ -1,0 +1,229 @@
+"""The command line, `stagebloom`: each command is a door to work that stands elsewhere.
+
+Prints causes, not tracebacks. `--json` is for machines; tables and progress bars are for people.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from shared import migrations
+from shared.audience import role_terms
+from shared.database import engine, transaction
+from shared.doorbell import ring
+from shared.errors import NotificationError
+from shared.events import EventDraft, record_event
+from shared.logs import configure_logs
+from shared.models import NOTIFICATION_TYPES, NotificationEvent
+from shared.seed import seed as make_people
+from shared.seed import seed_demo
+from shared.settings import Settings, environment_name, get_settings
+from shared.tasks import PROCESS_EVENT
+from shared.tokens import issue_token
+
+PEOPLE_BY_ID = text("SELECT external_id FROM users WHERE external_id = ANY(CAST(:ids AS text[])) AND is_active")
+PEOPLE_OF_ROLE = text("""
+    SELECT external_id FROM memberships JOIN users ON users.id = user_id AND is_active
+    WHERE group_name = :name ORDER BY users.id LIMIT :limit
+""")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="stagebloom")
+def cli() -> None:
+    """Role-based notifications: run the service, look into it, send through it."""
+    configure_logs(get_settings())
+
+
+def main() -> None:
+    """The entry point: runs a command and prints what went wrong in one line."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except NotificationError as error:
+        sys.exit(f"stagebloom: {error.message}")
+    except OperationalError as error:
+        sys.exit(f"stagebloom: the database can't be reached: {str(error.orig).strip().splitlines()[0]}")
+    except BrokenPipeError:
+        sys.exit(1)
+
+
+@cli.command()
+def run() -> None:
+    """Start everything, print the address, keep it running; Ctrl-C stops it."""
+    from shared import supervisor
+
+    supervisor.run(get_settings())
+
+
+@cli.command()
+@click.option("--to", "revision", default="head", show_default=True, help='revision to go to; "base" removes everything')
+@click.option("--status", is_flag=True, help="only say where the database is")
+def migrate(revision: str, status: bool) -> None:
+    """Bring the database's tables up to date."""
+    database = engine()
+    before = migrations.current(database)
+    if status:
+        newest = migrations.head()
+        click.echo(f"at {before or 'nothing'}, newest is {newest}" + ("" if before == newest else ": run `stagebloom migrate`"))
+        return
+    if revision == "base" or (before is not None and revision.isdigit() and int(revision) < int(before)):
+        click.confirm(f"This goes back from {before} to {revision} and deletes what came since. Go on?", abort=True)
+        migrations.downgrade(database, revision)
+    else:
+        migrations.upgrade(database, revision)
+    click.echo(f"{before or 'nothing'} → {migrations.current(database) or 'nothing'}")
+
+
+@cli.command()
+@click.option("--people", type=click.IntRange(1, 100_000_000), help="how many to add")
+@click.option("--demo", is_flag=True, help="put in the demonstration company, unless there are people already")
+def seed(people: int | None, demo: bool) -> None:
+    """Add made-up people: 90 % stagiaire, 8 % tuteur, 1.5 % rh, 0.5 % admin, with their stages."""
+    settings = get_settings()
+    if demo == (people is not None):
+        raise click.UsageError("Say either --people N or --demo.")
+    if demo:
+        click.echo("The demonstration company is in." if seed_demo(settings) else "There are people already: nothing was added.")
+    elif people:
+        columns = (TextColumn("people"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            bar = progress.add_task("people", total=people)
+            for done in make_people(settings, people):
+                progress.update(bar, completed=done)
+        click.echo(f"{people} people added.")
+
+
+@cli.command()
+@click.argument("person", nargs=-1)
+@click.option("--role", help="for the people of this role instead")
+@click.option("--limit", type=click.IntRange(1), help="at most so many of the role")
+@click.option("--lifetime", type=click.IntRange(1), help="seconds the tokens are good for; default TOKEN_LIFETIME_SECONDS")
+def token(person: tuple[str, ...], role: str | None, limit: int | None, lifetime: int | None) -> None:
+    """Print bearer tokens, one a line, for people named by the application's ids."""
+    if bool(person) == bool(role):
+        raise click.UsageError("Say either the ids of people or --role ROLE.")
+    settings = get_settings()
+    with transaction(settings) as session:
+        if role:
+            found = list(session.scalars(PEOPLE_OF_ROLE, {"name": f"role_{role}", "limit": limit}))
+            if not found:
+                raise click.ClickException(f"nobody has the role {role!r}")
+        else:
+            known = set(session.scalars(PEOPLE_BY_ID, {"ids": list(person)}))
+            unknown = [one for one in person if one not in known]
+            if unknown:
+                raise click.ClickException(f"not a known, active person: {', '.join(unknown)}")
+            found = list(person)
+    for external_id in found:
+        click.echo(issue_token(settings, external_id, lifetime))
+
+
+@cli.command()
+@click.option("--role", "roles", multiple=True, help="a role; several may be given")
+@click.option("--to", "terms", multiple=True, help='a term such as user_42, stage_7 or "role_rh & entreprise_3"; several may be given')
+@click.option("--everyone", is_flag=True, help="every active person")
+@click.option("--exclude", multiple=True, help="a group or person who gets nothing")
+@click.option("--title", required=True)
+@click.option("--message", required=True)
+@click.option("--type", "notification_type", type=click.Choice(NOTIFICATION_TYPES), default="info", show_default=True)
+@click.option("--data", help="a JSON object that stands in the frame")
+@click.option("--link", help="http(s) address or path to open")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def send(roles: tuple[str, ...], terms: tuple[str, ...], everyone: bool, exclude: tuple[str, ...], as_json: bool, data: str | None, **words: Any) -> None:
+    """Send a notification and print the event's id."""
+    audience = [*role_terms(roles), *terms, *(["everyone"] if everyone else [])]
+    if not audience:
+        raise click.UsageError("Say to whom: --role ROLE, --to TERM or --everyone.")
+    draft = EventDraft(audience=audience, exclude=exclude, data=_json_object(data), source="cli", **words)
+    with transaction() as session:
+        event = record_event(session, draft)
+    is_rung = ring(PROCESS_EVENT)
+    if as_json:
+        click.echo(json.dumps({"event_id": event.id, "status": event.status, "broker": is_rung}))
+    else:
+        click.echo(f"event {event.id} recorded" + ("" if is_rung else "; the broker is away: it goes out when the broker is back"))
+
+
+def _json_object(value: str | None) -> dict[str, Any]:
+    try:
+        parsed = json.loads(value or "{}")
+    except ValueError as error:
+        raise click.BadParameter(f"expected a JSON object: {error}", param_hint="--data") from None
+    if not isinstance(parsed, dict):
+        raise click.BadParameter("expected a JSON object", param_hint="--data")
+    return parsed
+
+
+@cli.command()
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="how many, newest first")
+@click.option("--json", "as_json", is_flag=True, help="print JSON, one event a line")
+def events(limit: int, as_json: bool) -> None:
+    """List the newest events and what became of them."""
+    with transaction() as session:
+        found = session.query(NotificationEvent).order_by(NotificationEvent.id.desc()).limit(limit).all()
+    rows = [
+        {"id": event.id, "created_at": event.created_at.isoformat(timespec="seconds"), "event_type": event.event_type,
+         "audience": [" & ".join(term) for term in event.audience], "status": event.status,
+         "recipients": event.recipient_count, "error": event.error}
+        for event in found
+    ]
+    if as_json:
+        for row in rows:
+            click.echo(json.dumps(row, ensure_ascii=False))
+        return
+    table = Table("id", "created", "type", "audience", "status", "people", "error")
+    for row in rows:
+        audience = ", ".join(row["audience"][:3]) + (" …" if len(row["audience"]) > 3 else "")
+        cells = (row["id"], row["created_at"], row["event_type"], audience, row["status"], row["recipients"], row["error"])
+        table.add_row(*("" if cell is None else str(cell) for cell in cells))
+    Console().print(table)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="print JSON: {NAME: value}")
+def settings(as_json: bool) -> None:
+    """Print every setting in effect, the addresses of the embedded servers included."""
+    current = get_settings()
+    values = {environment_name(name): _shown(current, name) for name in Settings.model_fields}
+    if as_json:
+        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        return
+    table = Table("setting", "value", "meaning")
+    for name, info in Settings.model_fields.items():
+        key = environment_name(name)
+        table.add_row(key, _without_password(str(values[key])), info.description)
+    Console().print(table)
+
+
+def _shown(current: Settings, name: str) -> Any:
+    if name == "secret_key":
+        return "(set)" if current.secret_key else "(kept in DATA_DIR)"
+    if name in ("database_url", "redis_url", "broker_url"):
+        try:
+            address = {"database_url": current.database, "redis_url": current.redis, "broker_url": current.broker}[name] if name else ""
+        except NotificationError:
+            return None
+        return address.replace("postgresql+psycopg2://", "postgresql://")
+    if name == "demo":
+        return current.is_demo
+    value = getattr(current, name)
+    return list(value) if isinstance(value, tuple) else value if isinstance(value, (int, str, bool, type(None))) else str(value)
+
+
+def _without_password(value: str) -> str:
+    head, at, tail = value.rpartition("@")
+    return f"{head.rpartition(':')[0]}:•••@{tail}" if at and "://" in head else value
