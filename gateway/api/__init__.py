@@ -1,0 +1,13 @@
+"""The REST doors: thin, a file per resource. They check the request, call a function, answer in JSON."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from gateway.api import notifications, sending, session, ticket
+
+
+def register(app: Flask) -> None:
+    """Hang all REST doors into the app."""
+    for resource in (notifications, sending, session, ticket):
+        app.register_blueprint(resource.blueprint)

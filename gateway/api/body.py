@@ -1,0 +1,36 @@
+"""A JSON body, checked against a table of fields before anything is done with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from flask import request
+from werkzeug.exceptions import UnsupportedMediaType
+
+from shared.errors import InvalidInput
+
+Field = tuple[type | tuple[type, ...], str]  # the Python type JSON becomes, and how to say it
+
+
+def json_object(fields: Mapping[str, Field]) -> dict[str, Any]:
+    """The request's body: an object of known fields with the right types; null counts as absent.
+
+    Raises: InvalidInput naming the field, UnsupportedMediaType, and 413 for a body beyond MAX_BODY_BYTES.
+    """
+    if not request.is_json:
+        raise UnsupportedMediaType(f"expected Content-Type: application/json, got {request.mimetype or 'none'}")
+    try:
+        body = json.loads(request.get_data())
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"body: expected JSON: {error}", field="body", expected="JSON") from None
+    if not isinstance(body, dict):
+        raise InvalidInput.field("body", body, "a JSON object")
+    for name, value in body.items():
+        if name not in fields:
+            raise InvalidInput.field("field", name, "one of " + ", ".join(fields))
+        kind, expected = fields[name]
+        if value is not None and not isinstance(value, kind):
+            raise InvalidInput.field(name, value, expected)
+    return {name: value for name, value in body.items() if value is not None}

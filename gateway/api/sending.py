@@ -1,0 +1,85 @@
+"""Step ① over HTTP: someone with the role for it records an event. Everything after is the workers'."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Blueprint, request
+from sqlalchemy.orm import Session
+
+from gateway.api.body import Field, json_object
+from gateway.auth import current_authenticator, current_person, refuse_without, requires_role
+from gateway.transactions import in_transaction
+from shared.audience import role_terms
+from shared.doorbell import ring
+from shared.errors import InvalidAudience
+from shared.events import EventDraft, record_event
+from shared.models import EVERYONE, NotificationEvent
+from shared.tasks import PROCESS_EVENT
+
+blueprint = Blueprint("sending", __name__, url_prefix="/api/notifications")
+
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+
+TEXT: Field = (str, "a text")
+BROADCAST_FIELDS: Mapping[str, Field] = {
+    "title": TEXT,
+    "message": TEXT,
+    "texts": (dict, '{"fr": {"title": …, "message": …}, …}'),
+    "notification_type": TEXT,
+    "event_type": TEXT,
+    "category": TEXT,
+    "data": (dict, "a JSON object"),
+    "link": TEXT,
+    "image": TEXT,
+    "actions": (list, 'a list of {"label": …, "link": …}'),
+    "thread_key": TEXT,
+    "priority": TEXT,
+    "exclude": (list, "a list of group names"),
+}
+ROLE_FIELDS: Mapping[str, Field] = {
+    "target_roles": (list, 'a list of role names such as ["rh"]'),
+    "audience": (list, 'a list of terms such as ["role_tuteur & stage_123"]'),
+    **BROADCAST_FIELDS,
+}
+
+
+@blueprint.post("/send-role-notification/")
+@requires_role(lambda settings: settings.send_roles)
+def send_role_notification() -> tuple[dict[str, Any], int]:
+    """To the people of some roles, of other terms, or both."""
+    body = json_object(ROLE_FIELDS)
+    audience = [*role_terms(body.pop("target_roles", [])), *body.pop("audience", [])]
+    if not audience:
+        raise InvalidAudience.field("target_roles", [], "at least one role (or a term in audience)")
+    return _send(body, audience)
+
+
+@blueprint.post("/send-broadcast/")
+@requires_role(lambda settings: settings.broadcast_roles)
+def send_broadcast() -> tuple[dict[str, Any], int]:
+    """To everyone."""
+    return _send(json_object(BROADCAST_FIELDS), [EVERYONE])
+
+
+def _send(body: dict[str, Any], audience: list[Any]) -> tuple[dict[str, Any], int]:
+    settings, sender = current_authenticator().settings, current_person()
+    if body.get("priority") == "critical":
+        refuse_without(settings.send_roles, "priority critical")
+    if "texts" not in body:  # a sender has to say something: the catalogue's words are for the application's events
+        body = {"title": "", "message": "", **body}
+    draft = EventDraft(
+        **body,
+        audience=audience,
+        source_user=sender.external_id,
+        source=f"http:{sender.external_id}",
+        idempotency_key=request.headers.get(IDEMPOTENCY_HEADER),
+    )
+
+    def work(session: Session) -> NotificationEvent:
+        return record_event(session, draft, settings)
+
+    event = in_transaction(settings, work)
+    ring(PROCESS_EVENT, settings)  # after the commit; a broker that is away costs the sweep's delay
+    return {"event_id": event.id, "status": event.status}, 202

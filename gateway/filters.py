@@ -1,0 +1,171 @@
+"""What a list is asked for: filters and page, read from a query string and checked.
+
+An unknown or repeated parameter is refused: a typing error must not show a list that looks filtered.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+
+from sqlalchemy import ColumnElement
+
+from shared.errors import InvalidInput
+from shared.ids import MAX_EVENT_ID, first_event_id_at
+from shared.models import NOTIFICATION_TYPES, Notification, NotificationEvent
+
+DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 20, 100
+MAX_OFFSET = 10_000  # rows that a page number may skip; a cursor skips any number at once
+MAX_TEXT_CHARACTERS = 100
+NEWER = "newer-"  # a cursor is an event id: older than it; with this prefix: newer than it
+
+FILTER_PARAMETERS = ("is_read", "notification_type", "category", "event_type", "since", "until")
+PAGE_PARAMETERS = ("cursor", "page", "page_size", "count")
+
+_WHOLE = re.compile(r"[0-9]{1,19}")
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which notifications; None means any. `since` and `until` are aware; both ends are included."""
+
+    is_read: bool | None = None
+    notification_type: str | None = None
+    category: str | None = None
+    event_type: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    @property
+    def needs_event(self) -> bool:
+        """Whether the conditions speak of the event, not only of the notification."""
+        return any((self.notification_type, self.category, self.event_type, self.since, self.until))
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """The filters in SQL, over `notifications` joined with its events.
+
+        An event's id is made when it is recorded, up to a long transaction after its `created_at`:
+        the ids narrow the partitions, with a day's slack, and `created_at` decides.
+        """
+        event = NotificationEvent
+        found: list[ColumnElement[bool]] = []
+        if self.is_read is not None:
+            found.append(Notification.read_at.is_not(None) if self.is_read else Notification.read_at.is_(None))
+        if self.notification_type is not None:
+            found.append(event.notification_type == self.notification_type)
+        if self.category is not None:
+            found.append(event.category == self.category)
+        if self.event_type is not None:
+            found.append(event.event_type == self.event_type)
+        if self.since is not None:
+            found += [event.created_at >= self.since, Notification.event_id >= first_event_id_at(self.since)]
+        if self.until is not None:
+            found += [event.created_at <= self.until, Notification.event_id < first_event_id_at(self.until + timedelta(days=1))]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of the list: by number, or by an event id to be older or newer than."""
+
+    size: int = DEFAULT_PAGE_SIZE
+    number: int | None = None
+    older_than: int | None = None
+    newer_than: int | None = None
+    with_count: bool = False
+
+    @property
+    def offset(self) -> int:
+        return 0 if self.number is None else (self.number - 1) * self.size
+
+
+def read_filters(given: Mapping[str, str]) -> Filters:
+    """The filters of a query string. Raises: InvalidInput naming the parameter."""
+    kind = given.get("notification_type")
+    if kind is not None and kind not in NOTIFICATION_TYPES:
+        raise InvalidInput.field("notification_type", kind, "one of " + ", ".join(NOTIFICATION_TYPES))
+    return Filters(
+        is_read=_boolean(given, "is_read"),
+        notification_type=kind,
+        category=_text(given, "category"),
+        event_type=_text(given, "event_type"),
+        since=_moment(given, "since", time.min),
+        until=_moment(given, "until", time.max),
+    )
+
+
+def read_page(given: Mapping[str, str]) -> Page:
+    """The page of a query string. Raises: InvalidInput naming the parameter."""
+    size = _whole(given, "page_size", MAX_PAGE_SIZE) or DEFAULT_PAGE_SIZE
+    number = _whole(given, "page", MAX_OFFSET // size + 1)
+    cursor = given.get("cursor")
+    if cursor is not None and number is not None:
+        raise InvalidInput.field("page", given["page"], "either a page or a cursor, not both")
+    older_than = newer_than = None
+    if cursor is not None:
+        digits = cursor.removeprefix(NEWER)
+        if not _WHOLE.fullmatch(digits) or int(digits) > MAX_EVENT_ID:
+            raise InvalidInput.field("cursor", cursor, "the cursor of a `next` or `previous` address")
+        if cursor.startswith(NEWER):
+            newer_than = int(digits)
+        else:
+            older_than = int(digits)
+    return Page(size, number, older_than, newer_than, _boolean(given, "count") or False)
+
+
+def only_known(given: Mapping[str, Sequence[str]], known: Sequence[str]) -> dict[str, str]:
+    """The parameters by name, each known and given once. Raises: InvalidInput."""
+    for name, values in given.items():
+        if name not in known:
+            raise InvalidInput.field("parameter", name, "one of " + ", ".join(known))
+        if len(values) > 1:
+            raise InvalidInput.field(name, list(values), "one value")
+    return {name: values[0] for name, values in given.items()}
+
+
+def read_event_id(value: str) -> int:
+    """The event id in a path. Raises: InvalidInput."""
+    if not _WHOLE.fullmatch(value):
+        raise InvalidInput.field("id", value, "the id of a notification: a whole number")
+    return int(value)
+
+
+def _boolean(given: Mapping[str, str], name: str) -> bool | None:
+    value = given.get(name)
+    if value is None:
+        return None
+    if value.lower() not in ("true", "false"):
+        raise InvalidInput.field(name, value, "true or false")
+    return value.lower() == "true"
+
+
+def _text(given: Mapping[str, str], name: str) -> str | None:
+    value = given.get(name)
+    if value is not None and (not 0 < len(value) <= MAX_TEXT_CHARACTERS or "\0" in value):
+        raise InvalidInput.field(name, value, f"1 to {MAX_TEXT_CHARACTERS} characters")
+    return value
+
+
+def _whole(given: Mapping[str, str], name: str, largest: int) -> int | None:
+    value = given.get(name)
+    if value is None:
+        return None
+    if not _WHOLE.fullmatch(value) or not 1 <= int(value) <= largest:
+        raise InvalidInput.field(name, value, f"a whole number from 1 to {largest}")
+    return int(value)
+
+
+def _moment(given: Mapping[str, str], name: str, of_day: time) -> datetime | None:
+    """A date means its whole day; a time without a zone is UTC."""
+    value = given.get(name)
+    if value is None:
+        return None
+    try:
+        if len(value) == len("2026-11-30"):
+            return datetime.combine(date.fromisoformat(value), of_day, UTC)
+        moment = datetime.fromisoformat(value.replace(" ", "+") if "T" in value else value)  # `+02:00`, written without %2B
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidInput.field(name, value, "an ISO date or time such as 2026-11-30 or 2026-11-30T08:00:00Z") from None
