@@ -1,0 +1,77 @@
+"""Child processes that never outlive their parent.
+
+Every child leads a session of its own: a Ctrl-C at the terminal reaches the parent only, and the
+whole group can be ended at once. When the parent dies without a word (SIGKILL), the kernel sends the
+child its stop signal (Linux; elsewhere only the supervisor's guardian does).
+
+Never: starts anything from a thread. The kernel's message comes when the starting *thread* ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+_PR_SET_PDEATHSIG = 1
+# Looked up here, not between fork and exec, where importing could deadlock.
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+
+def spawn(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    directory: Path,
+    output: int | IO[bytes],
+    stop_signal: signal.Signals = signal.SIGTERM,
+) -> subprocess.Popen[bytes]:
+    """Start `command` in a session of its own; `stop_signal` is what it gets when we die."""
+    return subprocess.Popen(
+        command,
+        env=dict(environment),
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        preexec_fn=_die_with_parent(stop_signal),
+    )
+
+
+def _die_with_parent(stop_signal: signal.Signals) -> Callable[[], None]:
+    parent = os.getpid()
+
+    def ask_the_kernel() -> None:
+        if _prctl is not None:
+            _prctl(_PR_SET_PDEATHSIG, int(stop_signal), 0, 0, 0)
+            if os.getppid() != parent:  # it died before we asked
+                os._exit(1)
+
+    return ask_the_kernel
+
+
+def signal_group(process_id: int, number: signal.Signals) -> bool:
+    """Send a signal to a whole process group; False when nobody is left in it."""
+    try:
+        os.killpg(process_id, number)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # macOS: only zombies are left
+        return False
+    return True
+
+
+def describe_exit(returncode: int) -> str:
+    """`exit 1`, `SIGKILL`."""
+    if returncode < 0:
+        try:
+            return signal.Signals(-returncode).name
+        except ValueError:
+            return f"signal {-returncode}"
+    return f"exit {returncode}"
