@@ -40,7 +40,7 @@ def spawn(
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,
-        preexec_fn=_die_with_parent(stop_signal),
+        preexec_fn=_die_with_parent(stop_signal),  # noqa: PLW1509 (we start nothing from threads)
     )
 
 
