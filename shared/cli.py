@@ -12,7 +12,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
@@ -185,7 +185,7 @@ def events(limit: int, as_json: bool) -> None:
         for row in rows:
             click.echo(json.dumps(row, ensure_ascii=False))
         return
-    table = Table("id", "created", "type", "audience", "status", "people", "error")
+    table = Table(Column("id", no_wrap=True), "created", "type", "audience", "status", "people", "error")
     for row in rows:
         audience = ", ".join(row["audience"][:3]) + (" …" if len(row["audience"]) > 3 else "")
         cells = (row["id"], row["created_at"], row["event_type"], audience, row["status"], row["recipients"], row["error"])
@@ -214,9 +214,9 @@ def _shown(current: Settings, name: str) -> Any:
         return "(set)" if current.secret_key else "(kept in DATA_DIR)"
     if name in ("database_url", "redis_url", "broker_url"):
         try:
-            address = {"database_url": current.database, "redis_url": current.redis, "broker_url": current.broker}[name] if name else ""
+            address = str(getattr(current, name.removesuffix("_url")))
         except NotificationError:
-            return None
+            return None  # no server is running
         return address.replace("postgresql+psycopg2://", "postgresql://")
     if name == "demo":
         return current.is_demo

@@ -52,9 +52,9 @@ SIZES = text("""
     CROSS JOIN LATERAL (
         SELECT (SELECT min(
                     CASE WHEN starts_with(name, 'user_') THEN 1
-                         WHEN name = 'everyone' THEN (SELECT count(*) FROM (SELECT FROM users LIMIT :bound) some)
+                         WHEN name = 'everyone' THEN (SELECT count(*) FROM (SELECT FROM users LIMIT :bound) AS found)
                          ELSE (SELECT count(*) FROM (
-                                   SELECT FROM memberships WHERE group_name = name LIMIT :bound) some)
+                                   SELECT FROM memberships WHERE group_name = name LIMIT :bound) AS found)
                     END)
                 FROM jsonb_array_elements_text(groups) AS name) AS size
         FROM jsonb_array_elements(event.audience) AS groups
@@ -79,13 +79,13 @@ PLAN = text("""
         SELECT id, 0, 1, name FROM event CROSS JOIN LATERAL jsonb_array_elements_text(exclude) AS name
     ), member AS (
         SELECT event_id, place, size, user_id
-        FROM wanted JOIN memberships ON group_name = name
+        FROM wanted JOIN memberships ON group_name = wanted.name
         UNION ALL
         SELECT event_id, place, size, users.id
-        FROM wanted JOIN users ON external_id = substr(name, 6) WHERE starts_with(name, 'user_')
+        FROM wanted JOIN users ON external_id = substr(wanted.name, 6) WHERE starts_with(wanted.name, 'user_')
         UNION ALL
         SELECT event_id, place, size, users.id
-        FROM wanted CROSS JOIN users WHERE name = 'everyone'
+        FROM wanted CROSS JOIN users WHERE wanted.name = 'everyone'
     ), matched AS (  -- whoever is in all groups of a term; place 0 needs one
         SELECT event_id, place, user_id FROM member
         GROUP BY event_id, place, user_id, size HAVING place = 0 OR count(*) = size
@@ -193,7 +193,8 @@ def record_failure(session: Session, event_id: int, error: Exception, max_attemp
     """Count a failed attempt: tried again after 2, 4, 8, 16 s, then failed. Returns the new status."""
     event = session.get_one(NotificationEvent, event_id, with_for_update=True)
     event.attempts += 1
-    event.error = f"{type(error).__name__}: {error}"[:2000]
+    cause = str(getattr(error, "orig", error)).strip().splitlines()  # without the statement and its values
+    event.error = f"{type(error).__name__}: {cause[0] if cause else ''}"[:500]
     event.retry_at = datetime.now(UTC) + timedelta(seconds=2**event.attempts)
     if event.attempts >= max_attempts:
         event.status = "failed"
