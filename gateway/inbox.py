@@ -19,6 +19,7 @@ from gateway.filters import Filters, Page
 from shared.errors import NotFound
 from shared.ids import MAX_EVENT_ID, first_event_id_at
 from shared.models import Notification, NotificationEvent
+from shared.settings import Settings, get_settings
 
 MAX_CHANGES = 1000  # rows locked by one statement: a few milliseconds, so that nobody waits for long
 
@@ -74,9 +75,10 @@ SEEN = _change("seen_at = now()", "seen_at IS NULL")
 DELETE = _change("deleted_at = now()", "true")
 
 
-def oldest_shown(retention_days: int) -> int:
+def oldest_shown(settings: Settings | None = None) -> int:
     """The smallest event id that is still shown."""
-    return first_event_id_at(datetime.now(UTC) - timedelta(days=retention_days))
+    days = (settings or get_settings()).notification_retention_days
+    return first_event_id_at(datetime.now(UTC) - timedelta(days=days))
 
 
 def list_page(session: Session, user_id: int, filters: Filters, page: Page, oldest: int) -> list[Row[Any]]:
@@ -110,12 +112,13 @@ def get(session: Session, user_id: int, event_id: int, oldest: int) -> Row[Any]:
     return found
 
 
-def unread_counts(session: Session, user_ids: Sequence[int], oldest: int) -> tuple[dict[int, int], int]:
+def unread_counts(session: Session, user_ids: Sequence[int], oldest: int | None = None) -> tuple[dict[int, int], int]:
     """The unread count of each person, and the version of these counts: microseconds of the database's clock.
 
     Of two counts of one person, the one with the higher version is the truer. Count in a transaction
     of its own, after the change is committed.
     """
+    oldest = oldest_shown() if oldest is None else oldest
     rows = session.execute(COUNTS, {"user_ids": list(user_ids), "oldest": oldest}).all()
     return {row.id: row.unread for row in rows}, max((row.version for row in rows), default=0)
 

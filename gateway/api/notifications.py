@@ -12,7 +12,16 @@ from sqlalchemy.orm import Session
 
 from gateway import inbox
 from gateway.auth import current_authenticator, current_person, requires_person
-from gateway.filters import FILTER_PARAMETERS, NEWER, PAGE_PARAMETERS, Page, only_known, read_event_id, read_filters, read_page
+from gateway.filters import (
+    FILTER_PARAMETERS,
+    NEWER,
+    PAGE_PARAMETERS,
+    Page,
+    only_known,
+    read_event_id,
+    read_filters,
+    read_page,
+)
 from gateway.transactions import in_transaction
 from shared.errors import NotFound
 from shared.frames import choose_locale, notification_json
@@ -155,7 +164,7 @@ def _unread() -> dict[str, int]:
 
 
 def _oldest() -> int:
-    return inbox.oldest_shown(current_authenticator().settings.notification_retention_days)
+    return inbox.oldest_shown(current_authenticator().settings)
 
 
 def _transaction(work: Callable[[Session], Any]) -> Any:
