@@ -131,4 +131,4 @@ def _stage(name: str, people: list[str]) -> dict[str, str]:
 
 
 def _shown_first(roles: list[str]) -> list[str]:
-    return sorted(roles, key=lambda role: (role not in SHOWN_ROLES, (*SHOWN_ROLES, role).index(role)))
+    return sorted(roles, key=lambda role: (*SHOWN_ROLES, role).index(role))

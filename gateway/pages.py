@@ -1,4 +1,6 @@
-"""The page at `/`: the demonstration on one's own machine, elsewhere a word on what this is.
+"""The page at `/`, and the files of the browser side under `/static/`.
+
+On one's own machine the page is the demonstration, elsewhere a word on what this is.
 
 Guarantees: no inline script or style runs, nothing comes from another origin, and no page of another
 site may frame it. The pages hold no data of anyone: they load it over the API, as anybody may.
@@ -15,22 +17,14 @@ from gateway.demo import refusal
 
 STATIC = Path(__file__).parent / "static"
 
-# `require-trusted-types-for` makes the browser itself refuse text as markup, whatever a later change does.
-CONTENT_SECURITY_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self'",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-        "require-trusted-types-for 'script'",
-    )
+# The last one makes the browser itself refuse text as markup, whatever a later change does.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'"
 )
 
-blueprint = Blueprint("pages", __name__)
+blueprint = Blueprint("pages", __name__, static_folder="static", static_url_path="/static")
 
 
 @blueprint.get("/")

@@ -21,6 +21,7 @@ const PATIENCE_SECONDS = 3;
 const COUNT_DOUBT_SECONDS = 2;
 /** After a gateway's restart all its browsers reconcile: spread over this time. */
 const RECONCILE_SPREAD_SECONDS = 2;
+const RECONCILE_PAUSE_SECONDS = 0.5;
 
 export class InboxStore extends EventTarget {
   client;
@@ -173,7 +174,7 @@ export class InboxStore extends EventTarget {
       this.#unread++;
       if (performance.now() - this.#countedAt < COUNT_DOUBT_SECONDS * 1000) this.#soon("count", 1);
     }
-    if (this.#items.size > KEPT_ITEMS) this.#soon("reconcile", 1);
+    if (this.#items.size > KEPT_ITEMS) this.#soon("reconcile", RECONCILE_PAUSE_SECONDS);
     this.dispatchEvent(new CustomEvent("arrived", { detail: notification }));
     this.#changed();
   }
@@ -188,6 +189,8 @@ export class InboxStore extends EventTarget {
       this.#next = null;
     }
     this.#takeCount(frame);
+    // Something came between the server's reading and its telling: this view has swallowed it.
+    if ((frame.all_read || frame.cleared) && this.#unread > 0) this.#soon("reconcile", RECONCILE_PAUSE_SECONDS);
     this.#changed();
   }
 
