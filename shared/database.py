@@ -42,6 +42,7 @@ def make_engine(settings: Settings) -> Engine:
         max_overflow=0,
         pool_timeout=POOL_WAIT_SECONDS,
         pool_pre_ping=True,
+        hide_parameters=True,  # errors are logged; contents never are
         connect_args={
             "connect_timeout": CONNECT_SECONDS,
             "options": "-c timezone=UTC",

@@ -23,6 +23,7 @@ from sqlalchemy.orm import Session
 
 from shared.database import engine
 from shared.embedded import EmbeddedServers
+from shared.logs import configure_logs
 from shared.migrations import upgrade
 from shared.redis import connect
 from shared.settings import Settings, get_settings
@@ -96,6 +97,7 @@ def servers() -> EmbeddedServers:
 def settings(servers: EmbeddedServers) -> Settings:
     """What `get_settings()` gives, everywhere in this process: the servers above, everything else default."""
     found = get_settings()
+    configure_logs(found)
     upgrade(engine(found))
     return found
 
