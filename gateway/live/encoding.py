@@ -1,0 +1,25 @@
+"""Server frames as bytes. wsproto writes them; each is made once and shared by all its receivers."""
+
+from __future__ import annotations
+
+from wsproto.frame_protocol import CloseReason, FrameProtocol
+
+_server = FrameProtocol(client=False, extensions=[])
+
+PING = bytes(_server.ping())
+
+
+def text_frame(payload: bytes) -> bytes:
+    """A whole, unmasked text frame around UTF-8 JSON."""
+    return bytes(_server.send_data(payload.decode()))
+
+
+def pong_frame(payload: bytes) -> bytes:
+    return bytes(_server.pong(payload))
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """A close frame; the codes that may not stand on the wire become an empty one."""
+    if code in (CloseReason.NO_STATUS_RCVD, CloseReason.ABNORMAL_CLOSURE):
+        return bytes(_server.close())
+    return bytes(_server.close(code, reason))

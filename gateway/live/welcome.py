@@ -1,0 +1,113 @@
+"""From a proved identity to `connected`: people who come together are loaded together.
+
+Guarantees: a connection is in the hub before its snapshot is taken, so that nothing stored since falls
+between `connected` and the live frames; no database session is held while waiting for a browser.
+Never: trusts a token about groups or roles; they are read here.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from gateway.inbox import oldest_shown, unread_counts
+from gateway.live import codes
+from gateway.live.changes import ChangedPeople
+from gateway.live.connection import Connection
+from gateway.live.cursor import Cursor, cursor_at, read_snapshot
+from gateway.live.encoding import text_frame
+from gateway.live.hub import Hub
+from gateway.live.replay import Tail
+from gateway.people import Person, load_people
+from gateway.transactions import in_transaction
+from shared.errors import Unavailable
+from shared.frames import encode
+from shared.logs import get_logger
+from shared.models import User
+from shared.settings import Settings
+
+log = get_logger("live")
+
+AT_ONCE = 500  # people loaded together: 30 ms
+
+Arrival = tuple[Connection, str]  # and the external id that its credential proves
+
+
+class Welcome:
+    """Serves the arrivals that a Gatherer hands it."""
+
+    def __init__(self, settings: Settings, hub: Hub, tail: Tail, people: ChangedPeople) -> None:
+        self._settings = settings
+        self._hub = hub
+        self._tail = tail
+        self._people = people
+
+    def serve(self, arrivals: list[Arrival]) -> None:
+        """Bring these connections into the hub and greet them."""
+        try:
+            self._tail.begin()
+            joined = self._join(arrivals)
+            if joined:
+                self._greet(joined)
+        except Unavailable as error:
+            log.warning("welcome_failed", count=len(arrivals), reason=str(error))
+            for connection, _ in arrivals:
+                connection.close(codes.UNAVAILABLE, "try again later")
+
+    def _join(self, arrivals: list[Arrival]) -> list[Arrival]:
+        names = list({external_id for _, external_id in arrivals})
+        found = in_transaction(self._settings, lambda session: _find(session, names))
+        joined = []
+        for connection, external_id in arrivals:
+            if connection.closing or connection.fd < 0:
+                continue
+            if external_id in found:
+                user_id, changed_xid = found[external_id]
+                if user_id not in self._hub:
+                    self._people.is_known(user_id, changed_xid)
+                self._hub.join(connection, user_id)
+                joined.append((connection, external_id))
+            else:
+                connection.close(codes.BAD_CREDENTIALS, "unknown person")
+        return joined
+
+    def _greet(self, joined: list[Arrival]) -> None:
+        names = list({external_id for _, external_id in joined})
+        user_ids = list({connection.user_id for connection, _ in joined})
+        oldest = oldest_shown(self._settings)
+
+        def load(session: Session) -> tuple[Cursor, dict[str, Person], dict[int, int], int]:
+            # Each statement sees at least what the cursor's snapshot saw: that one comes first.
+            cursor = cursor_at(read_snapshot(session), self._tail.installation)
+            people = load_people(session, names)
+            return cursor, people, *unread_counts(session, user_ids, oldest)
+
+        cursor, people, unread, version = in_transaction(self._settings, load)
+        for connection, external_id in joined:
+            person = people.get(external_id)
+            if connection.closing or connection.gate is None:
+                continue
+            if person is None or not person.is_active:
+                connection.close(codes.DEACTIVATED, "this person is deactivated")
+                continue
+            frame = {
+                "type": "connected",
+                "user": person.as_dict(),
+                "groups": person.groups,
+                "unread_count": unread.get(person.id, 0),
+                "version": version,
+                "cursor": cursor.text,
+            }
+            connection.cursor = cursor
+            connection.queue(text_frame(encode(frame)))
+            for held in connection.gate.release():
+                connection.queue(held)
+            connection.flush()
+            log.debug("connected", user_id=person.id)
+
+
+def _find(session: Session, external_ids: list[str]) -> dict[str, tuple[int, int]]:
+    """The id of each person, and the transaction of their last change."""
+    query = select(User.external_id, User.id, User.changed_xid)
+    found = session.execute(query.where(User.external_id.in_(external_ids)))
+    return {row.external_id: (row.id, row.changed_xid) for row in found}
