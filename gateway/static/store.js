@@ -17,8 +17,6 @@ const LARGEST_PAGE_SIZE = 100;
 const KEPT_ITEMS = 300;
 /** Without a live connection by then, the list is loaded all the same. */
 const PATIENCE_SECONDS = 3;
-/** A frame this soon after a count may or may not be in it: ask again. */
-const COUNT_DOUBT_SECONDS = 2;
 /** After a gateway's restart all its browsers reconcile: spread over this time. */
 const RECONCILE_SPREAD_SECONDS = 2;
 const RECONCILE_PAUSE_SECONDS = 0.5;
@@ -35,7 +33,6 @@ export class InboxStore extends EventTarget {
   #items = new Map(); // id → notification, as the server has them
   #unread = 0;
   #version = 0;
-  #countedAt = -Infinity;
   #pending = new Set();
   #next = null;
   #generation = 0; // of the list: an answer to an older question is dropped
@@ -170,10 +167,8 @@ export class InboxStore extends EventTarget {
     if (this.isLoading) this.#arrived.push(notification);
     if (this.#items.has(notification.id)) return;
     this.#items.set(notification.id, notification);
-    if (!notification.is_read && !resuming) {
-      this.#unread++;
-      if (performance.now() - this.#countedAt < COUNT_DOUBT_SECONDS * 1000) this.#soon("count", 1);
-    }
+    // A guess that shows at once; the gateway's own count follows within the second, as a `state` frame.
+    if (!notification.is_read && !resuming) this.#unread++;
     if (this.#items.size > KEPT_ITEMS) this.#soon("reconcile", RECONCILE_PAUSE_SECONDS);
     this.dispatchEvent(new CustomEvent("arrived", { detail: notification }));
     this.#changed();
@@ -248,21 +243,12 @@ export class InboxStore extends EventTarget {
     if (count === undefined || version < this.#version) return;
     this.#unread = count;
     this.#version = version ?? this.#version;
-    this.#countedAt = performance.now();
   }
 
-  async #count() {
-    try {
-      this.#takeCount(await this.#api.unreadCount());
-      this.#changed();
-    } catch {
-      // The next `state` frame or reconnect brings the count.
-    }
-  }
-
-  #soon(what, seconds) {
-    clearTimeout(this.#timers[what]);
-    this.#timers[what] = setTimeout(() => (what === "count" ? this.#count() : this.load()), seconds * 1000);
+  /** Load after a while; asked for again meanwhile, once. */
+  #soon(why, seconds) {
+    clearTimeout(this.#timers[why]);
+    this.#timers[why] = setTimeout(() => this.load(), seconds * 1000);
   }
 
   #changed() {
