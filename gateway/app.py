@@ -9,9 +9,10 @@ import structlog
 from flask import Flask, Response, g, request
 from flask.json.provider import DefaultJSONProvider
 
-from gateway import api, errors, health
+from gateway import api, demo, errors, health, pages
 from gateway.announcements import Announcer
 from gateway.auth import Authenticator
+from gateway.live import Live
 from shared.settings import Settings, get_settings
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")  # of a proxy in front; anything else is replaced
@@ -41,6 +42,10 @@ def create_app(settings: Settings | None = None) -> Flask:
     errors.register(app)
     api.register(app)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(pages.blueprint)
+    app.register_blueprint(demo.blueprint)
+    live = app.extensions["live"] = Live(settings, authenticator)
+    live.register(app)
     return app
 
 

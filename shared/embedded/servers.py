@@ -107,11 +107,7 @@ class EmbeddedServers:
         self.stop()
         try:
             for program in self.prepare():
-                with self.data.log_path(program.name).open("ab") as log:
-                    self._running.append((program, spawn(
-                        program.command, environment=program.environment, directory=program.directory,
-                        output=log, stop_signal=program.stop_signal,
-                    )))
+                self._running.append((program, self._spawn(program)))
             for program, process in self._running:
                 self._wait(program, process)
         except BaseException:
@@ -131,6 +127,14 @@ class EmbeddedServers:
                 process.wait()
         self._running.clear()
         self.data.unlock()
+
+    def start_again(self, name: str) -> None:
+        """Start `postgres` or `redis` where it was, after it was killed."""
+        for place, (program, process) in enumerate(self._running):
+            if program.name == name:
+                process.wait()
+                self._running[place] = (program, self._spawn(program))
+                self._wait(*self._running[place])
 
     def process_id(self, name: str) -> int:
         """Of the running `postgres` or `redis`."""
@@ -152,6 +156,13 @@ class EmbeddedServers:
         if self._want_redis:
             programs = programs + valkey.programs()
         return choose_account(self.data.path, programs, files) if programs else Account()
+
+    def _spawn(self, program: ServerProgram) -> subprocess.Popen[bytes]:
+        with self.data.log_path(program.name).open("ab") as log:
+            return spawn(
+                program.command, environment=program.environment, directory=program.directory,
+                output=log, stop_signal=program.stop_signal,
+            )
 
     def _wait(self, program: ServerProgram, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
