@@ -81,9 +81,9 @@ def decode(settings: Settings, audience: str, token: str) -> Claims:
         raise _refused("not_yet_valid", "the token is not valid yet") from None
     except jwt.MissingRequiredClaimError as error:
         raise _refused("claim", f"the token lacks the claim {error.claim!r}") from None
-    except jwt.InvalidSubjectError:
+    except jwt.exceptions.InvalidSubjectError:
         raise _refused("claim", "the token's claim 'sub' is not a string") from None
-    except (jwt.InvalidTokenError, ValueError, OverflowError, TypeError):
+    except (jwt.InvalidTokenError, ValueError, OverflowError, OSError, TypeError):
         raise _refused("malformed", "the token can't be read: it is not a JWT") from None
     return Claims(_person(claims.get(settings.jwt_person_claim), settings.jwt_person_claim), expires_at, claims)
 
