@@ -8,17 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 
 from sqlalchemy import ColumnElement
 
 from shared.errors import InvalidInput
-from shared.ids import MAX_EVENT_ID, first_event_id_at
+from shared.ids import MAX_EVENT_ID, SEQUENCE_BITS, first_event_id_at
 from shared.models import NOTIFICATION_TYPES, Notification, NotificationEvent
 
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 20, 100
 MAX_OFFSET = 10_000  # rows that a page number may skip; a cursor skips any number at once
 MAX_TEXT_CHARACTERS = 100
+DAY_OF_IDS = 86_400 << SEQUENCE_BITS
 NEWER = "newer-"  # a cursor is an event id: older than it; with this prefix: newer than it
 
 FILTER_PARAMETERS = ("is_read", "notification_type", "category", "event_type", "since", "until")
@@ -62,7 +63,7 @@ class Filters:
         if self.since is not None:
             found += [event.created_at >= self.since, Notification.event_id >= first_event_id_at(self.since)]
         if self.until is not None:
-            found += [event.created_at <= self.until, Notification.event_id < first_event_id_at(self.until + timedelta(days=1))]
+            found += [event.created_at <= self.until, Notification.event_id < first_event_id_at(self.until) + DAY_OF_IDS]
         return found
 
 

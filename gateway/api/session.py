@@ -8,7 +8,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from gateway.auth import current_authenticator, current_caller, current_person, requires_person
 from gateway.sessions import begin_session, clear_cookies, csrf_value, set_cookies
-from shared.errors import Unauthorized
+from shared.errors import Forbidden
 from shared.tokens import Claims
 
 blueprint = Blueprint("session", __name__, url_prefix="/api/session")
@@ -20,7 +20,7 @@ def log_in() -> tuple[Response, int]:
     """Bearer token in, cookies out. A cookie is no bearer token: a session can't prolong itself."""
     caller = current_caller()
     if caller.is_session:
-        raise Unauthorized("a session begins with `Authorization: Bearer <token>`", reason="bearer_needed")
+        raise Forbidden("a session begins with `Authorization: Bearer <token>`", reason="bearer_needed")
     token, session = begin_session(current_authenticator().settings, caller.claims)
     answer = jsonify(_described(session, csrf_value(session)))
     set_cookies(answer, request, token, session)
