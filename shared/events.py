@@ -93,8 +93,8 @@ def _checked(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], Aud
     texts = _texts(draft, settings) or row.texts_for(data)
     values: dict[str, Any] = {
         "event_type": draft.event_type,
-        "category": _text("category", draft.category or row.category, 50),
-        "notification_type": _one_of("notification_type", draft.notification_type or row.notification_type, NOTIFICATION_TYPES),
+        "category": _text("category", row.category if draft.category is None else draft.category, 50),
+        "notification_type": _one_of("notification_type", row.notification_type if draft.notification_type is None else draft.notification_type, NOTIFICATION_TYPES),
         "texts": texts,
         "data": data,
         "link": _link("link", draft.link),
