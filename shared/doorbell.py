@@ -10,6 +10,7 @@ Thread-safe; a forked child gets a thread of its own.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -122,7 +123,8 @@ def _depth(connection: Connection, queue: str) -> int:
 
 def _dropped(connection: Connection | None) -> None:
     if connection is not None:
-        connection.collapse()
+        with contextlib.suppress(Exception):  # it is broken already: whatever closing it says is no news
+            connection.collect(socket_timeout=0.5)
 
 
 _doorbells: dict[tuple[int, str], Doorbell] = {}
