@@ -46,8 +46,9 @@ def process_event() -> None:
         raise  # the database is away, or two workers collided: nobody's fault, the sweep rings again
     except Exception:
         log.exception("events_failed_together")
-        return _process_one_by_one()
-    _after(turn)
+        _process_one_by_one()
+    else:
+        _after(turn)
 
 
 def _process_one_by_one() -> None:

@@ -120,7 +120,8 @@ def test_a_role_given_or_taken_counts_for_open_connections(system: System, compa
     with connect(system.base_url, company.token("tuteur")) as client:
         directory.set_roles({"tuteur": ["rh"]})
         changed = client.wait_for("state", lambda frame: "groups" in frame)
-        assert "role_rh" in changed["groups"] and "role_tuteur" not in changed["groups"]
+        assert "role_rh" in changed["groups"]
+        assert "role_tuteur" not in changed["groups"]
         service.send_role_notifications(["rh"], "neu", "M")
         client.wait_for("role_notification")
         directory.deactivate(["tuteur"])
