@@ -1,0 +1,155 @@
+"""The sequence of `stagebloom run`, and the way back.
+
+    lock DATA_DIR → servers → tables and demonstration → programs → all answer → the address
+    … until Ctrl-C …
+    gateway and beat → workers, which finish what they hold → Redis → PostgreSQL
+
+Servers are started only where no address is set, each for itself. Nothing is left behind: not after
+Ctrl-C, not after a fault on the way, not when this process itself is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from shared.embedded import EmbeddedServers, ServerProgram
+from shared.errors import Unavailable
+from shared.settings import Settings
+from shared.supervisor.guardian import Guardian
+from shared.supervisor.loop import Loop, StopRequested
+from shared.supervisor.output import Output
+from shared.supervisor.procfile import read_procfile
+from shared.supervisor.program import Program
+from shared.supervisor.readiness import address_of, check_port, what_is_missing
+
+PROCFILE = Path(__file__).parents[2] / "Procfile"
+PROGRAMS_GRACE_SECONDS = 30.0
+SERVERS_GRACE_SECONDS = 30.0
+# A second Ctrl-C kills programs at once (the sweep finds what they held); servers write down first.
+SERVERS_HURRIED_SECONDS = 5.0
+ASK_EVERY_SECONDS = 0.2
+STILL_WAITING_SECONDS = 15.0
+# Stopped first: nothing new comes in while the workers finish.
+SOURCES = ("web", "beat")
+
+
+def run(
+    settings: Settings,
+    *,
+    procfile: Path = PROCFILE,
+    steps: Sequence[Sequence[str]] | None = None,
+    missing: Callable[[], list[str]] | None = None,
+) -> None:
+    """Start everything, print the address, keep it running until SIGINT or SIGTERM.
+
+    `steps` are the command lines run before the programs start (none given: `stagebloom migrate`, and
+    for a demonstration `stagebloom seed --demo`). `missing` names what does not answer yet (none
+    given: the gateway's /readyz and a ping to each worker). To be called from the main thread.
+
+    Raises: SettingsError when DATA_DIR or PORT is taken or the machine lacks something; Unavailable
+    when a step failed.
+    """
+    commands = read_procfile(procfile)
+    servers = EmbeddedServers(settings.data_dir, settings.embedded_database, settings.embedded_redis)
+    servers.data.lock()
+    try:
+        check_port(settings)
+        output = Output(sys.stdout, servers.data.path / "logs")
+        guardian = Guardian()
+        try:
+            with Loop(output, guardian) as loop:
+                _run(loop, output, settings, servers, procfile.absolute().parent, commands,
+                     _default_steps(settings) if steps is None else steps,
+                     missing or what_is_missing(settings, commands))
+        finally:
+            guardian.dismiss()
+            output.close()
+    finally:
+        servers.stop()
+
+
+def _run(
+    loop: Loop, output: Output, settings: Settings, servers: EmbeddedServers, directory: Path,
+    commands: Mapping[str, str], steps: Sequence[Sequence[str]], missing: Callable[[], list[str]],
+) -> None:
+    """Loop, servers and programs, from the first start to the last end."""
+    environment = _environment(settings)
+    kept: list[Program] = []
+    programs = [
+        # exec: the program itself is our child, not a shell that swallows signals.
+        Program(name, ["sh", "-c", f"exec {command}"], environment, directory)
+        for name, command in commands.items()
+    ]
+    step: Program | None = None
+    try:
+        for server in servers.prepare():
+            kept.append(_kept(server))
+            loop.start(kept[-1])
+            output.say(f"starting {server.name}")
+            loop.wait_until(server.is_ready, every_seconds=0.02)
+        for words in steps:
+            step = Program(words[1] if len(words) > 1 else words[0], list(words), environment, directory, is_kept=False)
+            if loop.run_step(step) != 0:
+                said = "\n".join(step.last_lines) or f"nothing; see {output.path(step.name)}"
+                raise Unavailable(f"`{' '.join(words)}` failed. Its last lines:\n{said}")
+        output.say(f"starting {', '.join(commands)}")
+        for program in programs:
+            loop.start(program)
+        _wait_for_answers(loop, output, missing)
+        output.announce(f"StageBloom is running at {address_of(settings)}/   (Ctrl-C stops it)")
+        loop.run_until_stopped()
+    except StopRequested:
+        pass
+    finally:
+        output.say("stopping; once more Ctrl-C to hurry")
+        if step is not None:
+            loop.stop([step], PROGRAMS_GRACE_SECONDS)
+        loop.stop([program for program in programs if program.name in SOURCES], PROGRAMS_GRACE_SECONDS)
+        loop.stop([program for program in programs if program.name not in SOURCES], PROGRAMS_GRACE_SECONDS)
+        for server_program in reversed(kept):
+            loop.stop([server_program], SERVERS_GRACE_SECONDS, SERVERS_HURRIED_SECONDS)
+        output.say("stopped")
+
+
+def _default_steps(settings: Settings) -> list[list[str]]:
+    steps = [["stagebloom", "migrate"]]
+    if settings.is_demo:
+        steps.append(["stagebloom", "seed", "--demo"])
+    return steps
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """What programs are told: our own environment, and where they belong.
+
+    They are found in the virtual environment that we run from, activated or not.
+    """
+    return os.environ | {
+        "DATA_DIR": str(settings.data_dir),
+        "PORT": str(settings.port),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _kept(server: ServerProgram) -> Program:
+    return Program(
+        server.name, server.command, server.environment, server.directory, server.stop_signal, is_shown=False
+    )
+
+
+def _wait_for_answers(loop: Loop, output: Output, missing: Callable[[], list[str]]) -> None:
+    said_at = time.monotonic()
+
+    def all_answer() -> bool:
+        nonlocal said_at
+        names = missing()
+        if names and time.monotonic() - said_at > STILL_WAITING_SECONDS:
+            output.say(f"still waiting for {', '.join(names)}; see {output.path(names[0])}")
+            said_at = time.monotonic()
+        return not names
+
+    loop.wait_until(all_answer, ASK_EVERY_SECONDS)
