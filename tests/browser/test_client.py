@@ -183,7 +183,8 @@ def test_back_online_it_connects_at_once(gateway: PlayedGateway) -> None:
     gateway.start().connected()
     gateway.close(1001)
     gateway.wait_until(lambda: gateway.last_status()["status"] == "waiting")
-    gateway.page.evaluate("dispatchEvent(new Event('online'))")  # and no time passes
+    status = gateway.page.evaluate("(dispatchEvent(new Event('online')), client.status)")
+    assert status == "connecting"
     gateway.wait_for_connections(2)
 
 
