@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
+from celery.platforms import SecurityWarning
 from celery.signals import setup_logging
 
 from shared.celery_app import make_celery
 from shared.logs import configure_logs
 from shared.settings import get_settings
+
+# It warns root of pickle, which is not accepted; in a container there is often nobody but root.
+warnings.simplefilter("ignore", SecurityWarning)
 
 app = make_celery(get_settings())
 app.conf.imports = ["workers.tasks"]
