@@ -61,9 +61,11 @@ class Filters:
         if self.event_type is not None:
             found.append(event.event_type == self.event_type)
         if self.since is not None:
-            found += [event.created_at >= self.since, Notification.event_id >= first_event_id_at(self.since)]
+            first = first_event_id_at(self.since)
+            found += [event.created_at >= self.since, event.id >= first, Notification.event_id >= first]
         if self.until is not None:
-            found += [event.created_at <= self.until, Notification.event_id < first_event_id_at(self.until) + DAY_OF_IDS]
+            last = first_event_id_at(self.until) + DAY_OF_IDS
+            found += [event.created_at <= self.until, event.id < last, Notification.event_id < last]
         return found
 
 

@@ -86,12 +86,16 @@ def list_page(session: Session, user_id: int, filters: Filters, page: Page, olde
 
     A page of newer ones than its cursor has the extra one at its start, all others at their end.
     """
-    query = select(*SHOWN).join(Event, Event.id == Notification.event_id).where(*_within(user_id, oldest), *filters.conditions())
+    # Bounds stand on both ids: PostgreSQL passes equalities through a join, not inequalities, and may
+    # walk either index; bounded on one side only, a deep page walked all the newer events.
+    bounds = [Event.id >= oldest]
     if page.newer_than is not None:
-        newer = query.where(Notification.event_id > page.newer_than).order_by(Notification.event_id).limit(page.size + 1)
-        return list(reversed(session.execute(newer).all()))
+        bounds += [Notification.event_id > page.newer_than, Event.id > page.newer_than]
     if page.older_than is not None:
-        query = query.where(Notification.event_id < page.older_than)
+        bounds += [Notification.event_id < page.older_than, Event.id < page.older_than]
+    query = select(*SHOWN).join(Event, Event.id == Notification.event_id).where(*_within(user_id, oldest), *bounds, *filters.conditions())
+    if page.newer_than is not None:
+        return list(reversed(session.execute(query.order_by(Notification.event_id).limit(page.size + 1)).all()))
     return list(session.execute(query.order_by(Notification.event_id.desc()).offset(page.offset).limit(page.size + 1)))
 
 

@@ -31,7 +31,8 @@ from shared.tasks import BULK, EVENTS, UPKEEP
 from tests.company import Company
 from tests.system import System
 
-TABLES = "notifications, event_batches, notification_events, memberships, groups, users"
+TABLES = ("notifications", "event_batches", "notification_events", "memberships", "groups", "users")
+EMPTY = text("; ".join(f"DELETE FROM {table}" for table in TABLES))
 
 _servers: EmbeddedServers | None = None
 
@@ -106,8 +107,7 @@ def settings(servers: EmbeddedServers) -> Settings:
 def clean(settings: Settings) -> None:
     """Empty tables and queues. Deleting beats TRUNCATE (2 ms, not 50) and waits for nobody."""
     with engine(settings).begin() as connection:
-        for table in TABLES.split(", "):
-            connection.execute(text(f"DELETE FROM {table}"))
+        connection.execute(EMPTY)
     with connect(settings) as client:
         client.delete(EVENTS, BULK, UPKEEP)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import request
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from shared.errors import InvalidInput
 
@@ -21,8 +21,11 @@ def json_object(fields: Mapping[str, Field]) -> dict[str, Any]:
     """
     if not request.is_json:
         raise UnsupportedMediaType(f"expected Content-Type: application/json, got {request.mimetype or 'none'}")
+    data = request.get_data()
+    if request.content_length is None and len(data) >= (request.max_content_length or 0):
+        raise RequestEntityTooLarge  # Werkzeug cuts a chunked body off at the limit and says nothing
     try:
-        body = json.loads(request.get_data())
+        body = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"body: expected JSON: {error}", field="body", expected="JSON") from None
     if not isinstance(body, dict):

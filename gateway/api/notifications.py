@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,6 +26,9 @@ from gateway.transactions import in_transaction
 from shared.errors import NotFound
 from shared.frames import choose_locale, notification_json
 from shared.topics import StateMessage
+
+Change = Mapping[str, object] | None  # of a query string; None: there is no such page
+Cursors = Mapping[str, Change]
 
 blueprint = Blueprint("notifications", __name__, url_prefix="/api/notifications/notifications")
 
@@ -130,24 +133,24 @@ def _in_chunks(change: Callable[[Session, int, Sequence[int]], list[int]], ids: 
     return changed
 
 
-def _cut(rows: list[Row[Any]], page: Page) -> tuple[list[Row[Any]], dict[str, dict[str, object] | None]]:
+def _cut(rows: list[Row[Any]], page: Page) -> tuple[list[Row[Any]], Cursors]:
     """The rows of the page, and what to change in the query string for the next and the previous page."""
     has_more = len(rows) > page.size
     if page.number is not None:
-        following = {"page": page.number + 1} if has_more else None
+        following: Change = {"page": page.number + 1} if has_more else None
         return rows[: page.size], {"next": following, "previous": {"page": page.number - 1} if page.number > 1 else None}
     if page.newer_than is not None:
         shown = rows[-page.size :]
         oldest = shown[-1].id if shown else page.newer_than + 1
         return shown, {"next": {"cursor": oldest}, "previous": {"cursor": f"{NEWER}{shown[0].id}"} if has_more else None}
     shown = rows[: page.size]
-    back = None
+    back: Change = None
     if page.older_than is not None:
         back = {"cursor": f"{NEWER}{shown[0].id if shown else page.older_than - 1}"}
     return shown, {"next": {"cursor": shown[-1].id} if has_more else None, "previous": back}
 
 
-def _address(given: dict[str, str], change: dict[str, object] | None) -> str | None:
+def _address(given: dict[str, str], change: Change) -> str | None:
     return None if change is None else f"{request.path}?{urlencode({**given, **change})}"
 
 
