@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from shared.processes import signal_group
 
-GRACE_SECONDS = 8.0
+GRACE_SECONDS = 5.0
 
 
 class Guardian:

@@ -163,7 +163,7 @@ class Loop:
             program.close_output()
         program.process, program.returncode = None, process.returncode
         if program.is_kept and not self._is_stopping:
-            self._say_death(program, f"ended ({describe_exit(process.returncode)})")
+            self._say_death(program, f"ended ({describe_exit(process.returncode or 0)})")
 
     def _say_death(self, program: Program, what: str) -> None:
         delay = program.rest()

@@ -63,4 +63,7 @@ class Output:
             self._stream.write(text + "\n")
             self._stream.flush()
         except OSError:  # the terminal was closed, or `| head` has enough: the files go on
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
             self._stream = None

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared.processes import spawn
+from shared.processes import Child, fork, spawn
 
 # Seconds between one death and the next start: the first is an accident, the seventh a fault.
 DELAYS_SECONDS = (0.5, 1, 2, 4, 8, 16, 30)
@@ -22,18 +21,18 @@ LONGEST_LINE_BYTES = 65_536
 
 @dataclass
 class Program:
-    """A command that is run again and again; a step (`is_kept=False`) once."""
+    """A command that is run again and again; or, once, a step: `is_kept=False`, mostly a function."""
 
     name: str
-    command: list[str]
-    environment: Mapping[str, str]
-    directory: Path
+    command: list[str] | Callable[[], None]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    directory: Path = Path("/")
     stop_signal: signal.Signals = signal.SIGTERM
     is_kept: bool = True
     # Servers talk much and to nobody: into their file only.
     is_shown: bool = True
 
-    process: subprocess.Popen[bytes] | None = None
+    process: Child | None = None
     output: int | None = None
     returncode: int | None = None
     deaths: int = 0
@@ -47,10 +46,13 @@ class Program:
         self.output, write_end = os.pipe()
         os.set_blocking(self.output, False)
         try:
-            self.process = spawn(
-                self.command, environment=self.environment, directory=self.directory,
-                output=write_end, stop_signal=self.stop_signal,
-            )
+            if callable(self.command):
+                self.process = fork(self.command, write_end, self.stop_signal)
+            else:
+                self.process = spawn(
+                    self.command, environment=self.environment, directory=self.directory,
+                    output=write_end, stop_signal=self.stop_signal,
+                )
         finally:
             os.close(write_end)
         self.start_at, self.returncode, self._started_at = None, None, time.monotonic()

@@ -11,7 +11,7 @@ from shared.errors import SettingsError
 from shared.settings import Settings
 
 # Asked again and again while starting, so each question is short.
-ANSWER_SECONDS = 2.0
+ANSWER_SECONDS = 1.0
 PONG_SECONDS = 0.5
 
 _NODE = re.compile(r"\bcelery\b.*\bworker\b.*--hostname[ =](?P<name>[\w.-]+)@")

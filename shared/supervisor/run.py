@@ -13,11 +13,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
+from shared import migrations
+from shared.database import engine
 from shared.embedded import EmbeddedServers, ServerProgram
 from shared.errors import Unavailable
+from shared.seed import seed_demo
 from shared.settings import Settings
 from shared.supervisor.guardian import Guardian
 from shared.supervisor.loop import Loop, StopRequested
@@ -33,6 +37,7 @@ SERVERS_GRACE_SECONDS = 30.0
 SERVERS_HURRIED_SECONDS = 5.0
 ASK_EVERY_SECONDS = 0.2
 STILL_WAITING_SECONDS = 15.0
+NOTE_ON_ROOT = "running as root, but for the servers: fine in a container, elsewhere use an ordinary user"
 # Stopped first: nothing new comes in while the workers finish.
 SOURCES = ("web", "beat")
 
@@ -41,13 +46,13 @@ def run(
     settings: Settings,
     *,
     procfile: Path = PROCFILE,
-    steps: Sequence[Sequence[str]] | None = None,
+    steps: Mapping[str, Callable[[], None]] | None = None,
     missing: Callable[[], list[str]] | None = None,
 ) -> None:
     """Start everything, print the address, keep it running until SIGINT or SIGTERM.
 
-    `steps` are the command lines run before the programs start (none given: `stagebloom migrate`, and
-    for a demonstration `stagebloom seed --demo`). `missing` names what does not answer yet (none
+    `steps` are done before the programs start, each in a fork of this process that prints what it did
+    (none given: migrate, and for a demonstration put in its company). `missing` names what does not answer yet (none
     given: the gateway's /readyz and a ping to each worker). To be called from the main thread.
 
     Raises: SettingsError when DATA_DIR or PORT is taken or the machine lacks something; Unavailable
@@ -74,7 +79,7 @@ def run(
 
 def _run(
     loop: Loop, output: Output, settings: Settings, servers: EmbeddedServers, directory: Path,
-    commands: Mapping[str, str], steps: Sequence[Sequence[str]], missing: Callable[[], list[str]],
+    commands: Mapping[str, str], steps: Mapping[str, Callable[[], None]], missing: Callable[[], list[str]],
 ) -> None:
     """Loop, servers and programs, from the first start to the last end."""
     environment = _environment(settings)
@@ -85,17 +90,18 @@ def _run(
         for name, command in commands.items()
     ]
     step: Program | None = None
+    if os.geteuid() == 0:
+        output.say(NOTE_ON_ROOT)
     try:
         for server in servers.prepare():
             kept.append(_kept(server))
             loop.start(kept[-1])
             output.say(f"starting {server.name}")
             loop.wait_until(server.is_ready, every_seconds=0.02)
-        for words in steps:
-            step = Program(words[1] if len(words) > 1 else words[0], list(words), environment, directory, is_kept=False)
+        for name, function in steps.items():
+            step = Program(name, function, is_kept=False)
             if loop.run_step(step) != 0:
-                said = "\n".join(step.last_lines) or f"nothing; see {output.path(step.name)}"
-                raise Unavailable(f"`{' '.join(words)}` failed. Its last lines:\n{said}")
+                raise Unavailable(f"{name} failed (see above, or {output.path(name)})")
         output.say(f"starting {', '.join(commands)}")
         for program in programs:
             loop.start(program)
@@ -115,11 +121,23 @@ def _run(
         output.say("stopped")
 
 
-def _default_steps(settings: Settings) -> list[list[str]]:
-    steps = [["stagebloom", "migrate"]]
+def _default_steps(settings: Settings) -> dict[str, Callable[[], None]]:
+    steps: dict[str, Callable[[], None]] = {"migrate": partial(_migrate, settings)}
     if settings.is_demo:
-        steps.append(["stagebloom", "seed", "--demo"])
+        steps["seed"] = partial(_seed, settings)
     return steps
+
+
+def _migrate(settings: Settings) -> None:
+    before = migrations.current(engine(settings))
+    migrations.upgrade(engine(settings))
+    after = migrations.current(engine(settings))
+    print(f"the tables are at {after}" if before == after else f"{before or 'nothing'} → {after}")
+
+
+def _seed(settings: Settings) -> None:
+    if seed_demo(settings):
+        print("the demonstration company is in")
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -127,12 +145,17 @@ def _environment(settings: Settings) -> dict[str, str]:
 
     They are found in the virtual environment that we run from, activated or not.
     """
-    return os.environ | {
+    environment = os.environ | {
         "DATA_DIR": str(settings.data_dir),
         "PORT": str(settings.port),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "PYTHONUNBUFFERED": "1",
     }
+    if os.geteuid() == 0:
+        # Said once by us (NOTE_ON_ROOT), not in seven lines by every worker.
+        quiet = ["ignore:You're running the worker with superuser privileges"]
+        environment["PYTHONWARNINGS"] = ",".join([*filter(None, [os.environ.get("PYTHONWARNINGS")]), *quiet])
+    return environment
 
 
 def _kept(server: ServerProgram) -> Program:
