@@ -55,6 +55,15 @@ def make_engine(settings: Settings) -> Engine:
     )
 
 
+def _unlock_in_child() -> None:
+    """A thread of the parent may have held the lock at the fork; in the child nobody would release it."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock_in_child)
+
+
 @contextmanager
 def transaction(settings: Settings | None = None) -> Iterator[Session]:
     """A session that commits at the end of the block and rolls back when it raises."""

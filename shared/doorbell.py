@@ -14,18 +14,20 @@ import contextlib
 import os
 import threading
 import time
+from typing import Any
 
 from celery import Celery
-from kombu import Connection
+from kombu.connection import Connection
 from kombu.exceptions import ChannelError
 
 from shared.celery_app import make_celery
+from shared.errors import SettingsError
 from shared.logs import get_logger
 from shared.settings import Settings, get_settings
 from shared.tasks import QUEUE_OF
 
 WAIT_SECONDS = 1.0
-RETRY_SECONDS = (0.5, 1, 2, 5, 10, 30)  # then every 30 s
+RETRY_SECONDS = (0.5, 1, 2, 5)  # then every 5 s: what is rung later, the sweep has found by then
 
 log = get_logger("doorbell")
 
@@ -78,11 +80,14 @@ class Doorbell:
             try:
                 if connection is None:
                     connection = app.connection_for_write()
+                    # Once, without a pause: left to itself kombu tries for ever and never says so.
+                    connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0)
                 for task in tasks:
                     self._send(app, connection, task)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 # Whatever kombu raises here, the events stand in PostgreSQL: keep the ring and try again.
-                connection = _dropped(connection)
+                _drop(connection)
+                connection = None
                 self._failed(tasks, error)
             else:
                 self._succeeded(asked)
@@ -116,15 +121,17 @@ class Doorbell:
 def _depth(connection: Connection, queue: str) -> int:
     """Messages waiting in a queue; a queue that nobody made yet is empty."""
     try:
-        return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
+        channel: Any = connection.default_channel
+        return int(channel.queue_declare(queue, passive=True).message_count)
     except ChannelError:
         return 0
 
 
-def _dropped(connection: Connection | None) -> None:
+def _drop(connection: Connection | None) -> None:
     if connection is not None:
+        collect: Any = connection.collect
         with contextlib.suppress(Exception):  # it is broken already: whatever closing it says is no news
-            connection.collect(socket_timeout=0.5)
+            collect(socket_timeout=0.5)
 
 
 _doorbells: dict[tuple[int, str], Doorbell] = {}
@@ -132,9 +139,26 @@ _lock = threading.Lock()
 
 
 def ring(task: str, settings: Settings | None = None) -> bool:
-    """Ring with the doorbell of this process. See `Doorbell.ring`."""
+    """Ring with the doorbell of this process; see `Doorbell.ring`.
+
+    Never raises: what is rung for is committed already, and the sweep finds it.
+    """
     settings = settings or get_settings()
-    key = (os.getpid(), settings.broker)
+    try:
+        key = (os.getpid(), settings.broker)
+    except SettingsError as error:
+        log.warning("broker_unknown", error=error.message)
+        return False
     with _lock:
-        doorbell = _doorbells.setdefault(key, Doorbell(settings))
-    return doorbell.ring(task)
+        if key not in _doorbells:
+            _doorbells[key] = Doorbell(settings)
+    return _doorbells[key].ring(task)
+
+
+def _unlock_in_child() -> None:
+    """A thread of the parent may have held the lock at the fork; in the child nobody would release it."""
+    global _lock
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_unlock_in_child)
