@@ -9,13 +9,13 @@ import { make } from "./dom.js";
 
 /** Each fills the form; `target` is a kind of audience, `roles` the ticked ones. */
 const SAMPLES = [
-  { label: "New internship offer", target: "roles", roles: ["stagiaire"], type: "info", title: "Nouvelle offre de stage", message: "Développeur web chez Novatis, Lyon, à partir de février." },
-  { label: "Report uploaded", target: "roles", roles: ["tuteur", "rh"], type: "info", title: "Rapport PFE déposé", message: "La version finale attend votre relecture." },
-  { label: "Document approved", target: "stage", type: "success", title: "Document approuvé", message: "La convention de stage est signée par toutes les parties." },
-  { label: "KPI alert", target: "roles", roles: ["tuteur", "rh"], type: "warning", title: "KPI en dessous du seuil", message: "Le suivi hebdomadaire est à 62\u00a0%, pour un seuil de 75\u00a0%." },
-  { label: "Evaluation due", target: "person", type: "warning", title: "Évaluation à compléter", message: "L'évaluation de mi-stage est attendue vendredi." },
-  { label: "Import failed", target: "roles", roles: ["admin"], type: "error", title: "Import des conventions interrompu", message: "3 fichiers sur 48 sont illisibles." },
-  { label: "Maintenance", target: "everyone", type: "info", title: "Maintenance ce soir", message: "StageBloom sera indisponible de 22\u00a0h à 22\u00a0h\u00a030." },
+  { label: "New internship offer", target: "roles", roles: ["stagiaire"], type: "info", category: "STAGE_UPDATE", title: "Nouvelle offre de stage", message: "Développeur web chez Novatis, Lyon, à partir de février." },
+  { label: "Report uploaded", target: "roles", roles: ["tuteur", "rh"], type: "info", category: "DOCUMENT_UPLOAD", title: "Rapport PFE déposé", message: "La version finale attend votre relecture." },
+  { label: "Document approved", target: "stage", type: "success", category: "DOCUMENT_UPLOAD", title: "Document approuvé", message: "La convention de stage est signée par toutes les parties." },
+  { label: "KPI alert", target: "roles", roles: ["tuteur", "rh"], type: "warning", category: "KPI_ALERT", title: "KPI en dessous du seuil", message: "Le suivi hebdomadaire est à 62\u00a0%, pour un seuil de 75\u00a0%." },
+  { label: "Evaluation due", target: "person", type: "warning", category: "EVALUATION", title: "Évaluation à compléter", message: "L'évaluation de mi-stage est attendue vendredi." },
+  { label: "Import failed", target: "roles", roles: ["admin"], type: "error", category: "SYSTEM", title: "Import des conventions interrompu", message: "3 fichiers sur 48 sont illisibles." },
+  { label: "Maintenance", target: "everyone", type: "info", category: "SYSTEM", title: "Maintenance ce soir", message: "StageBloom sera indisponible de 22\u00a0h à 22\u00a0h\u00a030." },
 ];
 
 /** What the API calls a field, and which input of the form it is. */
@@ -26,6 +26,7 @@ export class Composer {
   #api;
   #arrivals;
   #company;
+  #category; // the example's; none once the title is someone's own
   #sent = null; // {eventId, to, at}: the last one, whose arrivals are counted
 
   constructor({ form, company, api, arrivals }) {
@@ -39,6 +40,7 @@ export class Composer {
       this.#send();
     };
     form.onchange = () => this.#showTarget();
+    this.#input("title").oninput = () => (this.#category = undefined);
     arrivals.addEventListener("arrival", ({ detail }) => detail === this.#sent?.eventId && this.#showSent());
     this.#apply(SAMPLES[0]);
   }
@@ -62,6 +64,7 @@ export class Composer {
     this.#input("title").value = sample.title;
     this.#input("message").value = sample.message;
     this.#input("notification_type").value = sample.type;
+    this.#category = sample.category;
     this.#markInvalid(null);
     this.#showTarget();
   }
@@ -96,6 +99,7 @@ export class Composer {
       title: this.#input("title").value,
       message: this.#input("message").value,
       notification_type: this.#input("notification_type").value,
+      category: this.#category,
     };
     const target = this.#form.elements.target.value;
     if (target === "everyone") return { call: () => this.#api.sendBroadcast(words), to: "everyone" };
