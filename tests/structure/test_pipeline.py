@@ -1,0 +1,33 @@
+"""The processes fit together: every task has a door and a queue, every queue somebody who listens."""
+
+from __future__ import annotations
+
+import re
+
+import celeryconfig
+from shared import tasks as names
+from tests.system import ROOT
+from workers.app import app
+
+TASKS = {value for name, value in vars(names).items() if name.isupper() and isinstance(value, str) and value.startswith("workers.")}
+
+
+def test_every_task_name_has_a_door_and_a_queue() -> None:
+    app.loader.import_default_modules()
+    assert {name for name in app.tasks if name.startswith("workers.")} == TASKS
+    assert set(names.QUEUE_OF) == TASKS
+
+
+def test_some_process_of_the_procfile_listens_to_every_queue() -> None:
+    heard = {queue for queues in re.findall(r"--queues (\S+)", (ROOT / "Procfile").read_text()) for queue in queues.split(",")}
+    assert heard == set(names.QUEUE_OF.values())
+
+
+def test_beat_rings_only_doors_that_exist_and_lets_its_messages_expire() -> None:
+    for entry in celeryconfig.beat_schedule.values():
+        assert entry["task"] in TASKS
+        assert entry["options"]["expires"] <= entry["schedule"]
+
+
+def test_tasks_end_before_the_broker_would_deliver_them_again() -> None:
+    assert celeryconfig.task_soft_time_limit < celeryconfig.task_time_limit < celeryconfig.broker_transport_options["visibility_timeout"]
