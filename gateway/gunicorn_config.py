@@ -9,6 +9,7 @@ from __future__ import annotations
 import resource
 from typing import Any
 
+from shared.logs import configure_logs
 from shared.settings import get_settings
 
 _settings = get_settings()
@@ -39,10 +40,11 @@ def on_starting(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Every WebSocket is a file; and psycopg2 blocks the whole gateway unless it is told not to."""
+    """Every WebSocket is a file; psycopg2 blocks the whole gateway unless it is told not to."""
     from psycogreen.gevent import patch_psycopg
 
     patch_psycopg()
+    configure_logs(_settings)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
