@@ -32,7 +32,7 @@ LAST_NAMES = (
 
 PEOPLE = text("""
     INSERT INTO users (external_id, name, email, locale, timezone)
-    SELECT n::text, :first_names[1 + n % :firsts] || ' ' || :last_names[1 + (n / :firsts) % :lasts],
+    SELECT n::text, :first_names[1 + n % :firsts] || ' ' || :last_names[1 + (17 * n + n / :firsts) % :lasts],
            'person' || n || '@example.test', CASE WHEN n % 10 = 0 THEN 'en' ELSE 'fr' END, 'Europe/Paris'
     FROM generate_series(CAST(:first AS bigint), :last) AS n
 """.replace(":first_names", "(CAST(:first_names AS text[]))").replace(":last_names", "(CAST(:last_names AS text[]))"))
