@@ -11,7 +11,7 @@ from shared.errors import SettingsError
 from shared.settings import Settings
 
 # Asked again and again while starting, so each question is short.
-ANSWER_SECONDS = 1.0
+ANSWER_SECONDS = 2.0
 PONG_SECONDS = 0.5
 
 _NODE = re.compile(r"\bcelery\b.*\bworker\b.*--hostname[ =](?P<name>[\w.-]+)@")
@@ -70,7 +70,7 @@ def _gateway_is_ready(settings: Settings) -> bool:
 
 
 def _answering_workers(settings: Settings, expected: int) -> set[str]:
-    from shared.celery_app import make_celery  # needs the broker's address, which is known only now
+    from shared.celery_app import make_celery  # 35 MB that only this question needs
 
     try:
         pongs = make_celery(settings).control.ping(timeout=PONG_SECONDS, limit=expected)

@@ -105,7 +105,10 @@ def _run(
         output.say(f"starting {', '.join(commands)}")
         for program in programs:
             loop.start(program)
-        _wait_for_answers(loop, output, missing)
+        # In a fork: asking takes seconds, and libraries that we need only for it.
+        step = Program("readiness", partial(_wait_for_answers, missing), is_kept=False)
+        if loop.run_step(step) != 0:
+            raise Unavailable(f"whether everything answers could not be asked (see {output.path(step.name)})")
         output.announce(f"StageBloom is running at {address_of(settings)}/   (Ctrl-C stops it)")
         loop.run_until_stopped()
     except StopRequested:
@@ -164,15 +167,10 @@ def _kept(server: ServerProgram) -> Program:
     )
 
 
-def _wait_for_answers(loop: Loop, output: Output, missing: Callable[[], list[str]]) -> None:
+def _wait_for_answers(missing: Callable[[], list[str]]) -> None:
     said_at = time.monotonic()
-
-    def all_answer() -> bool:
-        nonlocal said_at
-        names = missing()
-        if names and time.monotonic() - said_at > STILL_WAITING_SECONDS:
-            output.say(f"still waiting for {', '.join(names)}; see {output.path(names[0])}")
+    while names := missing():
+        if time.monotonic() - said_at > STILL_WAITING_SECONDS:
+            print(f"still waiting for {', '.join(names)}", flush=True)
             said_at = time.monotonic()
-        return not names
-
-    loop.wait_until(all_answer, ASK_EVERY_SECONDS)
+        time.sleep(ASK_EVERY_SECONDS)

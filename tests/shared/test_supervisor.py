@@ -178,6 +178,7 @@ def test_a_second_ctrl_c_hurries(supervise: Callable[..., Run]) -> None:
     run.process.send_signal(signal.SIGINT)
     run.wait_for("once more Ctrl-C")
     assert run.end(signal.SIGINT) == 0
+    assert "did not stop within" not in run.said, "it was not given its 30 s"
     assert run.leftovers() == []
 
 
