@@ -12,7 +12,7 @@ A person who matches several terms is in the first, so nobody is notified twice.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from shared.errors import InvalidAudience, UnknownGroup
 from shared.models import EVERYONE, ROLE, USER
 
-NAME = re.compile(r"[^\s&|,;!()\x00-\x1f]{1,200}")
+NAME = re.compile(r"[^\s&|,;!()\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 NAME_EXPECTED = "a group name of 1 to 200 characters without spaces, & | , ; ! ( )"
 MAX_TERMS = 100_000  # 1.5 MB of JSON on the event; a larger audience wants a group
 MAX_GROUPS_PER_TERM = 10
@@ -29,11 +29,19 @@ MAX_GROUPS_PER_TERM = 10
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """An intersection: the people who are in every one of `groups`."""
+    """An intersection: the people who are in every one of `groups`.
+
+    Raises: InvalidAudience. However it is made, a term is well-formed.
+    """
 
     groups: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        _check_names(self.groups, "audience", self.groups)
+
     def __and__(self, other: Term) -> Term:
+        if not isinstance(other, Term):
+            return NotImplemented
         return Term(tuple(dict.fromkeys(self.groups + other.groups)))
 
     def __or__(self, other: Term | Audience) -> Audience:
@@ -78,31 +86,32 @@ class Audience:
 AudienceLike = Audience | Term | str | Iterable[str | Term]
 
 
-def parse_term(value: str | Term) -> Term:
+def parse_term(value: str | Term, field: str = "audience") -> Term:
     """`"role_tuteur & stage_123"` as a term. Raises: InvalidAudience saying what is malformed."""
     if isinstance(value, Term):
         return value
     if not isinstance(value, str):
-        raise InvalidAudience.field("audience", value, 'terms such as "role_rh" or "role_tuteur & stage_123"')
-    names = [part.strip() for part in value.split("&")]
-    for name in names:
-        if not NAME.fullmatch(name):
-            expected = f'{NAME_EXPECTED}, joined by "&"'
-            raise InvalidAudience.field("audience", value, expected if name else f"{expected} (nothing stands beside one &)")
-    if len(names) > MAX_GROUPS_PER_TERM:
-        raise InvalidAudience.field("audience", value, f"at most {MAX_GROUPS_PER_TERM} groups in a term")
-    return Term(tuple(dict.fromkeys(names)))
+        raise InvalidAudience.field(field, value, 'terms such as "role_rh" or "role_tuteur & stage_123"')
+    names = tuple(dict.fromkeys(part.strip() for part in value.split("&")))
+    _check_names(names, field, value)
+    return Term(names)
+
+
+def _check_names(names: tuple[str, ...], field: str, value: object) -> None:
+    if not isinstance(names, tuple) or not all(isinstance(name, str) and NAME.fullmatch(name) for name in names):
+        raise InvalidAudience.field(field, value, f'{NAME_EXPECTED}; several are joined by "&"')
+    if not 1 <= len(names) <= MAX_GROUPS_PER_TERM:
+        raise InvalidAudience.field(field, value, f"1 to {MAX_GROUPS_PER_TERM} groups in a term")
 
 
 def parse_audience(audience: AudienceLike, exclude: Iterable[str | Term] = ()) -> Audience:
     """An audience from any of its forms. Raises: InvalidAudience when it is empty or malformed."""
     if isinstance(audience, Audience):
-        parsed = audience
-    elif isinstance(audience, (str, Term)):
-        parsed = Audience((parse_term(audience),))
+        terms, excluded = _parse_terms(audience.terms, "audience"), _parse_terms(audience.exclude, "exclude")
     else:
-        parsed = Audience(tuple(dict.fromkeys(parse_term(term) for term in audience)))
-    parsed = parsed.excluding(*(parse_term(name) for name in ([exclude] if isinstance(exclude, str) else exclude)))
+        terms, excluded = _parse_terms(audience, "audience"), []
+    excluded += _parse_terms(exclude, "exclude")
+    parsed = Audience(tuple(dict.fromkeys(terms))).excluding(*excluded)
     if not parsed.terms:
         raise InvalidAudience.field("audience", [], "at least one term")
     if len(parsed.terms) > MAX_TERMS:
@@ -110,13 +119,22 @@ def parse_audience(audience: AudienceLike, exclude: Iterable[str | Term] = ()) -
     return parsed
 
 
+def _parse_terms(values: object, field: str) -> list[Term]:
+    """One term or a list of them."""
+    if isinstance(values, (str, Term)):
+        return [parse_term(values, field)]
+    if not isinstance(values, Iterable) or isinstance(values, (bytes, Mapping)):
+        raise InvalidAudience.field(field, values, 'a list of terms such as ["role_rh", "user_42"]')
+    return [parse_term(value, field) for value in values]
+
+
 def role_terms(roles: Iterable[str], field: str = "target_roles") -> list[Term]:
     """`["rh"]` as terms. Raises: InvalidInput when it is no list of role names."""
-    if isinstance(roles, str) or not isinstance(roles, Iterable):
+    if isinstance(roles, (str, bytes, Mapping)) or not isinstance(roles, Iterable):
         raise InvalidAudience.field(field, roles, 'a list of role names such as ["rh"]')
     terms = []
     for name in roles:
-        if not isinstance(name, str) or not NAME.fullmatch(name):
+        if not isinstance(name, str) or not NAME.fullmatch(ROLE + name) or not name:
             raise InvalidAudience.field(field, name, 'role names such as "rh"')
         terms.append(Term((ROLE + name,)))
     return terms

@@ -13,36 +13,60 @@ application names a JSON file of its own in CATALOG_FILE:
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from string import Formatter
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from shared.audience import NAME, NAME_EXPECTED, Term
-from shared.errors import InvalidInput, SettingsError
+from shared.audience import NAME, NAME_EXPECTED, Term, parse_term
+from shared.errors import InvalidAudience, InvalidInput, SettingsError
+from shared.settings import LOCALE
 
 NOBODY = "nobody"
+ELSE = " else "
+PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def _template(value: str) -> str:
+    if re.search("[{}]", PLACEHOLDER.sub("", value)):
+        raise ValueError("placeholders such as {stage_id}, and no other braces")
+    return value
+
+
+def _audience_template(value: str) -> str:
+    *terms, last = _template(value).split(ELSE)
+    for term in [*terms, *([] if last == NOBODY else [last])]:
+        try:
+            parse_term(PLACEHOLDER.sub("1", term))
+        except InvalidAudience as error:
+            raise ValueError(error.message) from None
+    return value
+
+
+Template = Annotated[str, Field(min_length=1), AfterValidator(_template)]
+AudienceTemplate = Annotated[str, AfterValidator(_audience_template)]
+Locale = Annotated[str, Field(pattern=f"^{LOCALE}$")]
 
 
 class Words(BaseModel):
     """A title and a message in one language, with placeholders."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    title: str
-    message: str
+    title: Template
+    message: Template
 
 
 class EventType(BaseModel):
     """One row of the catalogue."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    category: str
-    notification_type: str = "info"
-    audience: tuple[str, ...]
-    texts: Mapping[str, Words]
+    category: str = Field(min_length=1, max_length=50)
+    notification_type: Literal["info", "success", "warning", "error"] = "info"
+    audience: tuple[AudienceTemplate, ...]
+    texts: Mapping[Locale, Words] = Field(min_length=1)
 
     def audience_for(self, data: Mapping[str, Any]) -> list[Term]:
         """The default audience. Raises: InvalidInput naming the data that a term needs."""
@@ -58,19 +82,11 @@ class EventType(BaseModel):
 
 
 def _fill_term(template: str, data: Mapping[str, Any]) -> Term | None:
-    first, has_else, otherwise = template.partition(" else ")
-    try:
-        # Each name is filled alone, so that a value such as "1 & role_rh" can't change the algebra.
-        return Term(tuple(_fill_name(name.strip(), data) for name in first.split("&")))
-    except InvalidInput:
-        if not has_else or _given(first, data):
-            raise
-    return None if otherwise == NOBODY else _fill_term(otherwise, data)
-
-
-def _given(template: str, data: Mapping[str, Any]) -> bool:
-    fields = {name for _, name, _, _ in Formatter().parse(template) if name}
-    return all(data.get(name) is not None for name in fields)
+    first, has_else, otherwise = template.partition(ELSE)
+    if has_else and any(data.get(name) is None for name in PLACEHOLDER.findall(first)):
+        return None if otherwise == NOBODY else _fill_term(otherwise, data)
+    # Each name is filled alone, so that a value such as "1 & role_rh" can't change the algebra.
+    return Term(tuple(_fill_name(name.strip(), data) for name in first.split("&")))
 
 
 def _fill_name(template: str, data: Mapping[str, Any]) -> str:
@@ -81,12 +97,14 @@ def _fill_name(template: str, data: Mapping[str, Any]) -> str:
 
 
 def _fill(template: str, data: Mapping[str, Any]) -> str:
-    usable = {key: value for key, value in data.items() if isinstance(value, (str, int, float))}
-    try:
-        return template.format_map(usable)
-    except KeyError as missing:
-        name = str(missing.args[0])
-        raise InvalidInput.field(f"data.{name}", data.get(name), f"a text or number, needed by {template!r}") from None
+    def value_of(placeholder: re.Match[str]) -> str:
+        name = placeholder[1]
+        value = data.get(name)
+        if not isinstance(value, (str, int, float)) or isinstance(value, bool) or value == "":
+            raise InvalidInput.field(f"data.{name}", value, f"a text or number, needed by {template!r}")
+        return str(value)
+
+    return PLACEHOLDER.sub(value_of, template)
 
 
 def _words(title: str, message: str) -> Words:
@@ -144,19 +162,31 @@ STAGEBLOOM: dict[str, EventType] = {
 }
 
 
+EVENT_TYPES = TypeAdapter(Annotated[dict[str, EventType], Field(min_length=1)])
+
+
 @lru_cache(maxsize=8)
 def load_catalog(path: Path | None) -> Mapping[str, EventType]:
     """The catalogue of a file, or StageBloom's. Raises: SettingsError saying what is wrong in the file."""
     if path is None:
         return STAGEBLOOM
     try:
-        return {name: EventType.model_validate(row) for name, row in json.loads(path.read_text()).items()}
-    except (OSError, ValueError, ValidationError, AttributeError) as error:
-        raise SettingsError(f"CATALOG_FILE={path}: expected a JSON file of event types: {error}") from None
+        return EVENT_TYPES.validate_python(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError) as error:
+        raise SettingsError(f"CATALOG_FILE={path}: expected a JSON file of event types: {_cause(error)}") from None
+
+
+def _cause(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg'].removeprefix('Value error, ')}, got {fault['input']!r}"
+        for fault in error.errors()
+    )
 
 
 def event_type(catalog: Mapping[str, EventType], name: str) -> EventType:
     """The row of an event type. Raises: InvalidInput naming those that exist."""
-    if name not in catalog:
+    if not isinstance(name, str) or name not in catalog:
         raise InvalidInput.field("event_type", name, "one of " + ", ".join(sorted(catalog)))
     return catalog[name]

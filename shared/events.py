@@ -25,19 +25,22 @@ from shared.catalog import event_type as find_event_type
 from shared.catalog import load_catalog
 from shared.errors import Conflict, InvalidInput, TooLarge, Unavailable
 from shared.models import NOTIFICATION_TYPES, PRIORITIES, NotificationEvent, User
-from shared.settings import Settings, get_settings
+from shared.settings import LOCALE, Settings, get_settings
+from shared.texts import is_storable
 
 MAX_TITLE = 200  # characters
 MAX_MESSAGE = 4000  # characters
 MAX_DATA_BYTES = 16_384  # of JSON: a frame stays far below a connection's buffer
 MAX_LINK = 2000  # characters
 MAX_KEY = 200  # characters
+MAX_DATA_DEPTH = 50  # json's own limit depends on the caller's stack: a worker's may be deeper
+MAX_LOCALES = 50
 MAX_ACTIONS = 5
 KEY_WAIT_MILLISECONDS = 1000  # for another transaction that holds the same key
 
-NUL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 LOCK_NOT_AVAILABLE = "55P03"
 SERIALIZATION_FAILURE = "40001"
+DEADLOCK = "40P01"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -90,7 +93,7 @@ def _checked(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], Aud
     row = find_event_type(load_catalog(settings.catalog_file), draft.event_type)
     data = _data(draft.data)
     audience = parse_audience(row.audience_for(data) if draft.audience is None else draft.audience, draft.exclude)
-    texts = _texts(draft, settings) or row.texts_for(data)
+    texts = _texts(draft, settings) or _checked_texts(row.texts_for(data))
     values: dict[str, Any] = {
         "event_type": draft.event_type,
         "category": _text("category", row.category if draft.category is None else draft.category, 50),
@@ -106,11 +109,17 @@ def _checked(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], Aud
         "exclude": list(audience.exclude),
         "source": _text("source", draft.source, MAX_KEY) if draft.source else "",
     }
-    canonical = json.dumps([values, str(draft.source_user)], sort_keys=True, ensure_ascii=False)
-    values["content_hash"] = hashlib.sha256(canonical.encode()).hexdigest()
+    values["content_hash"] = _content_hash(values, draft.source_user)
     values["search_text"] = fold(" ".join(word for words in texts.values() for word in words.values()))
     values["idempotency_key"] = None if draft.idempotency_key is None else _text("idempotency_key", draft.idempotency_key, MAX_KEY)
     return values, audience
+
+
+def _content_hash(values: Mapping[str, Any], source_user: object) -> str:
+    """Equal for what says the same. Terms are sorted: those of a set come in any order."""
+    said = {**values, "audience": sorted(values["audience"]), "exclude": sorted(values["exclude"])}
+    canonical = json.dumps([said, str(source_user)], sort_keys=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def fold(value: str) -> str:
@@ -124,12 +133,19 @@ def _texts(draft: EventDraft, settings: Settings) -> dict[str, dict[str, str]]:
     if draft.texts is not None:
         if draft.title is not None or draft.message is not None:
             raise InvalidInput("texts: expected either texts or title and message, got both", field="texts")
-        if not isinstance(draft.texts, Mapping) or not draft.texts:
-            raise InvalidInput.field("texts", draft.texts, '{"fr": {"title": …, "message": …}, …}')
-        return {_text("texts locale", locale, 20): _words(f"texts.{locale}.", words) for locale, words in draft.texts.items()}
+        if not isinstance(draft.texts, Mapping) or not 1 <= len(draft.texts) <= MAX_LOCALES:
+            raise InvalidInput.field("texts", draft.texts, f'{{"fr": {{"title": …, "message": …}}, …}} in at most {MAX_LOCALES} languages')
+        return _checked_texts(draft.texts)
     if draft.title is None and draft.message is None:
         return {}
     return {settings.default_locale: _words("", {"title": draft.title, "message": draft.message})}
+
+
+def _checked_texts(texts: Mapping[Any, Any]) -> dict[str, dict[str, str]]:
+    for locale in texts:
+        if not isinstance(locale, str) or not re.fullmatch(LOCALE, locale):
+            raise InvalidInput.field("texts", locale, 'languages such as "fr" or "fr-CA"')
+    return {locale: _words(f"texts.{locale}.", words) for locale, words in texts.items()}
 
 
 def _words(prefix: str, words: Any) -> dict[str, str]:
@@ -147,7 +163,7 @@ def _text(name: str, value: Any, longest: int) -> str:
         raise InvalidInput.field(name, value, expected)
     if len(value) > longest:
         raise TooLarge(f"{name}: expected {expected}, got {len(value)} characters", field=name, expected=expected, length=len(value))
-    if "\x00" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+    if not is_storable(value):
         raise InvalidInput.field(name, value, "Unicode text without NUL and lone surrogates")
     return value
 
@@ -162,15 +178,30 @@ def _data(data: Any) -> dict[str, Any]:
     if not isinstance(data, Mapping):
         raise InvalidInput.field("data", data, "a JSON object")
     try:
-        encoded = json.dumps(data, allow_nan=False, ensure_ascii=True)
+        encoded = json.dumps(dict(data), allow_nan=False, ensure_ascii=True)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"data: expected values that JSON can hold: {error}", field="data") from None
     if len(encoded) > MAX_DATA_BYTES:
         raise TooLarge(f"data: expected at most {MAX_DATA_BYTES} bytes of JSON, got {len(encoded)}", field="data", length=len(encoded))
     decoded: dict[str, Any] = json.loads(encoded)
-    if NUL_IN_JSON.search(encoded) or any("\ud800" <= letter <= "\udfff" for letter in json.dumps(decoded, ensure_ascii=False)):
-        raise InvalidInput("data: expected Unicode text without NUL and lone surrogates", field="data")
+    _check_within("data", decoded, 1)
     return decoded
+
+
+def _check_within(place: str, value: Any, depth: int) -> None:
+    """Every text in a JSON value can be stored, and no value stands too deep."""
+    if depth > MAX_DATA_DEPTH:
+        raise InvalidInput(f"data: expected lists and objects at most {MAX_DATA_DEPTH} deep", field="data")
+    if isinstance(value, str) and not is_storable(value):
+        expected = "Unicode text without NUL and lone surrogates"
+        raise InvalidInput(f"data: expected {expected}, got {value[:50]!r} in {place}", field="data", expected=expected)
+    if isinstance(value, list):
+        for n, item in enumerate(value):
+            _check_within(f"{place}[{n}]", item, depth + 1)
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_within(place, key, depth)
+            _check_within(f"{place}.{key}", item, depth + 1)
 
 
 def _link(name: str, value: Any) -> str | None:
@@ -205,7 +236,8 @@ def _actions(actions: Any) -> list[dict[str, str]]:
 def _source_user_id(session: Session, source_user: str | int | None) -> int | None:
     if source_user is None:
         return None
-    found = session.scalar(select(User.id).where(User.external_id == str(source_user)))
+    name = str(source_user)
+    found = session.scalar(select(User.id).where(User.external_id == name)) if is_storable(name) else None
     if found is None:
         raise InvalidInput.field("source_user", source_user, "the id of a known person")
     return found
@@ -218,10 +250,10 @@ def _record_once(session: Session, statement: Any, values: dict[str, Any]) -> No
         with session.begin_nested():
             before = session.scalar(text("SELECT current_setting('lock_timeout')"))
             _set_lock_timeout(session, f"{KEY_WAIT_MILLISECONDS}ms")
-            made = session.scalars(statement.on_conflict_do_nothing(index_elements=["source", "idempotency_key"])).one_or_none()
+            made: NotificationEvent | None = session.scalars(statement.on_conflict_do_nothing(index_elements=["source", "idempotency_key"])).one_or_none()
             _set_lock_timeout(session, before)
     except OperationalError as error:
-        if getattr(error.orig, "pgcode", None) in (LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE):
+        if getattr(error.orig, "pgcode", None) in (LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE, DEADLOCK):
             raise _key_is_busy(key) from error
         raise
     if made is not None:

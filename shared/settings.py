@@ -6,8 +6,10 @@ With no DATABASE_URL and no REDIS_URL the addresses are those of the embedded se
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from functools import lru_cache
@@ -15,16 +17,30 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 from shared.errors import SettingsError
 
 SERVERS_FILE = "servers.json"
 SECRET_FILE = "secret_key"
+MIN_SECRET_LENGTH = 32
+ORIGIN = re.compile(r"https?://[^\s/*?#@]+")
+LOCALE = r"[a-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}"
 NO_SERVERS = "no server is running in {data_dir}: start it with `stagebloom run`, or set {key}"
 
 
 def _names(*names: str) -> AliasChoices:
     return AliasChoices(*names)
+
+
+def _is_address(value: str) -> bool:
+    """Whether host and port can be read: else it would fail at the first use, without naming its key."""
+    try:
+        make_url(value)
+    except (ArgumentError, ValueError):
+        return False
+    return True
 
 
 class Settings(BaseModel):
@@ -35,12 +51,12 @@ class Settings(BaseModel):
     data_dir: Path = Field(Path(".data"), alias="DATA_DIR", description="where the embedded servers and logs keep their files")
     host: str = Field("127.0.0.1", alias="HOST", description="address the gateway listens on")
     port: int = Field(8000, alias="PORT", ge=1, le=65535, description="port the gateway listens on")
-    database_url: str | None = Field(None, alias="DATABASE_URL", description="PostgreSQL; none: the embedded server")
-    redis_url: str | None = Field(None, validation_alias=_names("REDIS_URL", "CHANNEL_LAYERS"), description="Redis or Valkey for pub/sub; none: the embedded server")
-    broker_url: str | None = Field(None, validation_alias=_names("BROKER_URL"), description="Celery's broker; none: as REDIS_URL")
+    database_url: str | None = Field(None, repr=False, alias="DATABASE_URL", description="PostgreSQL; none: the embedded server")
+    redis_url: str | None = Field(None, repr=False, validation_alias=_names("REDIS_URL", "CHANNEL_LAYERS"), description="Redis or Valkey for pub/sub; none: the embedded server")
+    broker_url: str | None = Field(None, repr=False, validation_alias=_names("BROKER_URL"), description="Celery's broker; none: as REDIS_URL")
     database_pool_size: int = Field(8, alias="DATABASE_POOL_SIZE", ge=1, le=200, description="connections a process keeps to PostgreSQL")
 
-    secret_key: str = Field("", alias="SECRET_KEY", description="signs tokens (HS256), 32 characters or more; none: made once and kept in DATA_DIR")
+    secret_key: str = Field("", repr=False, alias="SECRET_KEY", description="signs tokens (HS256), 32 characters or more; none: made once and kept in DATA_DIR")
     jwt_issuer: str = Field("stagebloom", alias="JWT_ISSUER", description="`iss` that tokens must carry")
     jwt_audience: str = Field("notifications", alias="JWT_AUDIENCE", description="`aud` that tokens must carry")
     jwt_person_claim: str = Field("sub", alias="JWT_PERSON_CLAIM", min_length=1, description="claim that names the person")
@@ -51,7 +67,7 @@ class Settings(BaseModel):
     broadcast_roles: tuple[str, ...] = Field(("admin",), alias="BROADCAST_ROLES", description="roles that may send to everyone over HTTP")
     demo: bool | None = Field(None, alias="DEMO", description="serve the page with four people; none: with embedded servers on loopback only")
 
-    default_locale: str = Field("fr", alias="DEFAULT_LOCALE", pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]+)*$", description="language of texts that come without one")
+    default_locale: str = Field("fr", alias="DEFAULT_LOCALE", pattern=f"^{LOCALE}$", description="language of texts that come without one")
     catalog_file: Path | None = Field(None, alias="CATALOG_FILE", description="JSON file with the application's own event types; none: StageBloom's")
     notification_batch_size: int = Field(1000, alias="NOTIFICATION_BATCH_SIZE", ge=1, le=10_000, description="people stored in one statement")
     notification_queue_size: int = Field(1000, alias="NOTIFICATION_QUEUE_SIZE", ge=1, description="messages kept waiting in the broker; further ones are left to the sweep, nothing is refused")
@@ -71,7 +87,7 @@ class Settings(BaseModel):
     @field_validator("allowed_origins")
     @classmethod
     def _no_wildcard(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        wrong = [origin for origin in value if not origin.startswith(("http://", "https://")) or origin.endswith("/")]
+        wrong = [origin for origin in value if not ORIGIN.fullmatch(origin)]
         if wrong:
             raise ValueError(f"origins such as https://app.example.com, without a path or `*` (not {', '.join(wrong)})")
         return value
@@ -81,22 +97,29 @@ class Settings(BaseModel):
     def _psycopg2(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        for scheme in ("postgres://", "postgresql://", "postgresql+psycopg2://"):
-            if value.startswith(scheme):
-                return "postgresql+psycopg2://" + value[len(scheme):]
-        raise ValueError("an address such as postgresql://user:password@host:5432/name")
+        scheme, _, rest = value.partition("://")
+        if scheme not in ("postgres", "postgresql", "postgresql+psycopg2") or not _is_address(value):
+            raise ValueError("an address such as postgresql://user:password@host:5432/name")
+        return f"postgresql+psycopg2://{rest}"
 
     @field_validator("redis_url")
     @classmethod
     def _redis_scheme(cls, value: str | None) -> str | None:
-        if value is not None and not value.startswith(("redis://", "rediss://")):
+        if value is not None and not (value.startswith(("redis://", "rediss://")) and _is_address(value)):
             raise ValueError("an address such as redis://:password@host:6379/0")
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _broker_scheme(cls, value: str | None) -> str | None:
+        if value is not None and not (value.startswith(("redis://", "rediss://", "amqp://", "amqps://")) and _is_address(value)):
+            raise ValueError("an address such as redis://:password@host:6379/1 or amqp://user:password@host:5672//")
         return value
 
     @field_validator("secret_key")
     @classmethod
     def _long_enough(cls, value: str) -> str:
-        if value and len(value) < 32:
+        if value and len(value) < MIN_SECRET_LENGTH:
             raise ValueError("32 characters or more (RFC 7518 asks 256 bits for HS256)")
         return value
 
@@ -133,7 +156,7 @@ class Settings(BaseModel):
     def _embedded(self, name: str, key: str) -> str:
         try:
             return str(json.loads((self.data_dir / SERVERS_FILE).read_text())[name])
-        except (OSError, KeyError, ValueError):
+        except (OSError, KeyError, ValueError, TypeError):
             raise SettingsError(NO_SERVERS.format(data_dir=self.data_dir, key=key), key=key) from None
 
     def signing_key(self) -> str:
@@ -142,9 +165,12 @@ class Settings(BaseModel):
             return self.secret_key
         path = self.data_dir / SECRET_FILE
         try:
-            return path.read_text()
-        except FileNotFoundError:
-            return _make_secret(path)
+            key = path.read_text() if path.exists() else _make_secret(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"SECRET_KEY: it is not set, and {path} can't be used: {error}", key="SECRET_KEY") from None
+        if len(key) < MIN_SECRET_LENGTH:
+            raise SettingsError(f"SECRET_KEY: it is not set, and {path} is cut short: remove it, or set SECRET_KEY", key="SECRET_KEY")
+        return key
 
 
 def _make_secret(path: Path) -> str:
@@ -152,12 +178,13 @@ def _make_secret(path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_urlsafe(48))
     try:
-        os.link(draft, path)
-    except FileExistsError:
-        pass
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+            file.flush()
+            os.fsync(descriptor)  # or a power cut leaves an empty key, with which anyone could sign
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
     finally:
         draft.unlink()
     return path.read_text()
@@ -165,9 +192,13 @@ def _make_secret(path: Path) -> str:
 
 def environment_name(field: str) -> str:
     """The environment variable a field is read from."""
+    return _environment_names(field)[0]
+
+
+def _environment_names(field: str) -> list[str]:
     info = Settings.model_fields[field]
     alias = info.validation_alias
-    return str(alias.choices[0]) if isinstance(alias, AliasChoices) else str(info.alias)
+    return [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else [str(info.alias)]
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -176,7 +207,8 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     Raises: SettingsError naming every key at fault, its value and what was expected.
     """
     source = os.environ if environ is None else environ
-    given = {key: value for key, value in source.items() if value != ""}
+    names = {name for field in Settings.model_fields for name in _environment_names(field)}
+    given = {key: value for key, value in source.items() if key in names and value != ""}
     given["DATA_DIR"] = str(Path(given.get("DATA_DIR", ".data")).expanduser().absolute())
     try:
         return Settings.model_validate(given)
@@ -187,7 +219,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 def _fault(item: Any) -> str:
     key = str(item["loc"][0]) if item["loc"] else "?"
-    shown = "<hidden>" if "SECRET" in key or "URL" in key else repr(item["input"])
+    shown = "<hidden>" if key.endswith(("_KEY", "_URL")) or key == "CHANNEL_LAYERS" else repr(item["input"])
     return f"{key}={shown}: {item['msg'].removeprefix('Value error, expected ').removeprefix('Value error, ')}"
 
 
