@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.audience import Term, parse_term
-from shared.errors import InvalidInput
+from shared.audience import NAME_EXPECTED, Term, parse_term
+from shared.errors import InvalidAudience, InvalidInput
 from shared.models import EVERYONE, ROLE, USER
+from shared.texts import is_storable
 
 
 def role(name: str) -> Term:
@@ -22,7 +23,7 @@ def group(name: str) -> Term:
     """Everyone in a group, such as "stage_123". Raises: InvalidAudience for a name that can't be one."""
     term = parse_term(name)
     if len(term.groups) != 1:
-        raise ValueError(f"group: expected one name, got {name!r}")
+        raise InvalidAudience.field("group", name, NAME_EXPECTED)
     return term
 
 
@@ -36,12 +37,12 @@ def everyone() -> Term:
     return Term((EVERYONE,))
 
 
-def person_id(person: Any) -> str:
-    """The application's id of a person who is given as an id (text or number) or an object with one.
+def person_id(person: Any, field: str = "person") -> str:
+    """The application's id of a person (or stage) given as an id (text or number) or an object with one.
 
     Raises: InvalidInput for anything else.
     """
     for candidate in (person, getattr(person, "external_id", None), getattr(person, "id", None)):
-        if isinstance(candidate, (str, int)) and not isinstance(candidate, bool) and candidate != "":
+        if isinstance(candidate, (str, int)) and not isinstance(candidate, bool) and candidate != "" and is_storable(str(candidate)):
             return str(candidate)
-    raise InvalidInput.field("person", person, "an id (text or number) or an object with an id")
+    raise InvalidInput.field(field, person, "an id (text or number) or an object with an id")

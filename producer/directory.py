@@ -15,14 +15,17 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, scoped_session
 
 from producer.audience import person_id
-from producer.outbox import ring_after_commit
-from shared.audience import NAME, NAME_EXPECTED
+from producer.outbox import own_session, ring_after_commit
+from shared.audience import NAME, NAME_EXPECTED, role_terms
 from shared.database import transaction
 from shared.doorbell import ring
 from shared.errors import InvalidInput
 from shared.models import EVERYONE, ROLE, USER
 from shared.settings import Settings, get_settings
 from shared.tasks import ANNOUNCE_PEOPLE
+from shared.texts import is_storable
+
+MAX_TEXT = 500  # characters of a person's name, address, …
 
 UPSERT = text("""
     INSERT INTO users (external_id, name, email, phone, locale, timezone, is_active)
@@ -45,6 +48,10 @@ UNKNOWN_GROUPS = text("""
     SELECT name FROM unnest(CAST(:names AS text[])) AS wanted (name)
     WHERE NOT EXISTS (SELECT FROM groups WHERE groups.name = wanted.name) LIMIT 20
 """)
+# Taken before memberships are compared: of two changes at once, the second sees what the first did. In one
+# order, so that they never wait for each other in a circle.
+LOCK_PEOPLE = text("SELECT FROM users WHERE external_id = ANY(CAST(:ids AS text[])) ORDER BY external_id FOR NO KEY UPDATE")
+LOCK_GROUP = text("SELECT FROM groups WHERE name = :name FOR NO KEY UPDATE")
 # Each of these returns the people whose memberships changed.
 ADD = text("""
     INSERT INTO memberships (group_name, user_id)
@@ -70,7 +77,11 @@ REMOVE_OTHER_ROLES = text("""
                       WHERE kept.name = group_name AND kept.id = users.external_id)
     RETURNING user_id
 """)
-TOUCH = text("UPDATE users SET changed_xid = pg_current_xact_id() WHERE id = ANY(:ids)")
+TOUCH = text("""
+    UPDATE users SET changed_xid = pg_current_xact_id()
+    FROM (SELECT id FROM users WHERE id = ANY(:ids) ORDER BY external_id FOR NO KEY UPDATE) AS changed
+    WHERE users.id = changed.id
+""")
 SET_ACTIVE = text("""
     UPDATE users SET is_active = :active, changed_xid = pg_current_xact_id()
     WHERE external_id = ANY(CAST(:ids AS text[])) AND is_active <> :active
@@ -94,12 +105,12 @@ class Directory:
     """Records people, groups and memberships. Unknown people or groups are refused, never made up."""
 
     def __init__(self, session: Session | scoped_session[Session] | None = None, settings: Settings | None = None) -> None:
-        self._session = session() if isinstance(session, scoped_session) else session
+        self._session = session
         self._settings = settings or get_settings()
 
     def upsert_people(self, people: Iterable[Person]) -> None:
         """Add people, or bring those already known up to date."""
-        rows = {person_id(person): person for person in people}
+        rows = {_checked_person(person): person for person in _listed(people, "people")}
         values = {
             "ids": list(rows),
             "names": [person.name for person in rows.values()],
@@ -109,8 +120,6 @@ class Directory:
             "timezones": [person.timezone for person in rows.values()],
             "actives": [person.is_active for person in rows.values()],
         }
-        for external_id in rows:
-            _checked_name(external_id)
         self._change(lambda session: session.execute(UPSERT, values))
 
     def deactivate(self, people: Iterable[Any]) -> None:
@@ -126,6 +135,7 @@ class Directory:
 
         def change(session: Session) -> None:
             _refuse_unknown_people(session, ids)
+            session.execute(LOCK_PEOPLE, {"ids": ids})
             session.execute(SET_ACTIVE, {"ids": ids, "active": active})
 
         self._change(change)
@@ -162,6 +172,7 @@ class Directory:
         def change(session: Session) -> None:
             _refuse_unknown_people(session, ids)
             session.execute(ADD_GROUPS, {"names": [name]})
+            session.execute(LOCK_GROUP, {"name": name})
             gone = session.scalars(REMOVE_OTHERS, {"name": name, "ids": ids}).all()
             new = session.scalars(ADD, {"names": [name] * len(ids), "ids": ids}).all()
             _touch(session, [*gone, *new])
@@ -170,13 +181,16 @@ class Directory:
 
     def set_roles(self, roles: Mapping[Any, Iterable[str]]) -> None:
         """Give each person exactly these roles: {person: ["rh"]}. Their other groups stay."""
-        pairs = [(ROLE + name, person) for person, names in roles.items() for name in _listed(names, "roles")]
+        if not isinstance(roles, Mapping):
+            raise InvalidInput.field("roles", roles, 'roles of people such as {"42": ["rh"]}')
+        pairs = [(term.groups[0], person) for person, names in roles.items() for term in role_terms(names, "roles")]
         names, ids = _columns(pairs)
         people = _ids(roles)
 
         def change(session: Session) -> None:
             _refuse_unknown_people(session, people)
             session.execute(ADD_GROUPS, {"names": sorted(set(names))})
+            session.execute(LOCK_PEOPLE, {"ids": people})
             gone = session.scalars(REMOVE_OTHER_ROLES, {"people": people, "role": ROLE, "names": names, "ids": ids}).all()
             new = session.scalars(ADD, {"names": names, "ids": ids}).all()
             _touch(session, [*gone, *new])
@@ -190,18 +204,20 @@ class Directory:
             unknown = session.scalars(UNKNOWN_GROUPS, {"names": [name]}).all()
             if unknown:
                 raise InvalidInput.field("group", name, "a known group")
+            _refuse_unknown_people(session, ids)
             _touch(session, session.scalars(statement, {"name": name, "ids": ids}).all())
 
         self._change(change)
 
     def _change(self, change: Callable[[Session], Any]) -> None:
         """Make a change in the caller's transaction or one of its own, then tell the gateways."""
-        if self._session is not None:
-            change(self._session)
-            ring_after_commit(self._session, ANNOUNCE_PEOPLE, self._settings)
-            return
-        with transaction(self._settings) as session:
+        session = own_session(self._session)
+        if session is not None:
             change(session)
+            ring_after_commit(session, ANNOUNCE_PEOPLE, self._settings)
+            return
+        with transaction(self._settings) as own:
+            change(own)
         ring(ANNOUNCE_PEOPLE, self._settings)
 
 
@@ -217,7 +233,7 @@ def _refuse_unknown_people(session: Session, ids: Sequence[str]) -> None:
 
 
 def _listed(values: Iterable[Any], field: str) -> list[Any]:
-    if isinstance(values, (str, bytes)):
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         raise InvalidInput.field(field, values, "a list")
     return list(values)
 
@@ -227,17 +243,32 @@ def _ids(people: Iterable[Any]) -> list[str]:
 
 
 def _columns(pairs: Iterable[tuple[str, Any]]) -> tuple[list[str], list[str]]:
-    rows = [(_checked_group(name), person_id(person)) for name, person in pairs]
+    rows = []
+    for pair in _listed(pairs, "memberships"):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise InvalidInput.field("memberships", pair, '(group, person) such as ("stage_7", "42")')
+        rows.append((_checked_group(pair[0]), person_id(pair[1])))
     return [name for name, _ in rows], [external_id for _, external_id in rows]
 
 
-def _checked_group(name: str) -> str:
-    if _checked_name(name).startswith(USER) or name == EVERYONE:
-        raise InvalidInput.field("group", name, f"a name other than {EVERYONE} and {USER}*, which stand for people themselves")
-    return name
+def _checked_person(person: Person) -> str:
+    """The person's id, as a text. Raises: InvalidInput naming what can't be stored."""
+    external_id = person_id(person)
+    if not NAME.fullmatch(USER + external_id):
+        raise InvalidInput.field("id", external_id, NAME_EXPECTED)
+    for name in ("name", "email", "phone", "locale", "timezone"):
+        value = getattr(person, name)
+        may_miss = value is None and name != "name"
+        if not may_miss and not (isinstance(value, str) and len(value) <= MAX_TEXT and is_storable(value)):
+            raise InvalidInput.field(name, value, f"a text of at most {MAX_TEXT} characters, without NUL and lone surrogates")
+    if not isinstance(person.is_active, bool):
+        raise InvalidInput.field("is_active", person.is_active, "True or False")
+    return external_id
 
 
-def _checked_name(name: Any) -> str:
+def _checked_group(name: Any) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise InvalidInput.field("name", name, NAME_EXPECTED)
+        raise InvalidInput.field("group", name, NAME_EXPECTED)
+    if name.startswith(USER) or name == EVERYONE:
+        raise InvalidInput.field("group", name, f"a name other than {EVERYONE} and {USER}*, which stand for people themselves")
     return name

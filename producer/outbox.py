@@ -6,12 +6,17 @@ The outbox is the pending row itself: whatever happens to the ring, the sweep fi
 from __future__ import annotations
 
 from sqlalchemy import event
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, scoped_session
 
 from shared.doorbell import ring
 from shared.settings import Settings
 
 RINGS = "notification_rings"  # in session.info: the tasks to ring for, with their settings
+
+
+def own_session(session: Session | scoped_session[Session] | None) -> Session | None:
+    """The session itself; of a scoped one, that of the thread which asks."""
+    return session() if isinstance(session, scoped_session) else session
 
 
 def ring_after_commit(session: Session, task: str, settings: Settings) -> None:
@@ -32,4 +37,6 @@ def _ring(session: Session) -> None:
 
 
 def _forget(session: Session) -> None:
+    if session.in_nested_transaction():  # to a savepoint: what was recorded before it may yet be committed
+        return
     session.info[RINGS].clear()

@@ -71,9 +71,10 @@ class SentEvent(Sequence[SentNotification]):
         self._settings = settings
         self._session = session
         self._batches: list[tuple[int, str, int]] | None = None
+        self._loaded: tuple[int, list[SentNotification]] = -1, []
 
     def __repr__(self) -> str:
-        return f"<SentEvent {self.id} {self.event.status}>"
+        return f"<SentEvent {self.id}>"
 
     def wait(self, timeout: float = WAIT_SECONDS) -> SentEvent:
         """Wait until everyone in the plan has their notification; returns itself.
@@ -81,8 +82,6 @@ class SentEvent(Sequence[SentNotification]):
         Raises: Timeout after `timeout` seconds (the work goes on); NotificationError when the event
         failed, or when the transaction it belongs to is not committed yet.
         """
-        if self._session is not None and self._session.in_transaction():
-            raise NotificationError(f"event {self.id} can't be waited for: commit its transaction first")
         deadline = time.monotonic() + timeout
         pause = FIRST_PAUSE_SECONDS
         while True:
@@ -100,9 +99,13 @@ class SentEvent(Sequence[SentNotification]):
         with transaction(self._settings) as session:
             found = session.get(NotificationEvent, self.id)
             if found is None:
-                raise NotificationError(f"event {self.id} is gone: its transaction was rolled back", event_id=self.id)
+                cause = "commit its transaction first" if self._is_open() else "its transaction was rolled back or is not committed"
+                raise NotificationError(f"event {self.id} can't be waited for: {cause}", event_id=self.id)
             self.event = found
             return found.status, found.error
+
+    def _is_open(self) -> bool:
+        return self._session is not None and self._session.in_transaction()
 
     def __len__(self) -> int:
         return sum(size for _, _, size in self._plan())
@@ -134,10 +137,13 @@ class SentEvent(Sequence[SentNotification]):
         return self._batches
 
     def _load(self, n: int, locale: str) -> list[SentNotification]:
-        with transaction(self._settings) as session:
-            rows = session.execute(BATCH, {"id": self.id, "n": n, "role": ROLE}).all()
-        words, kind, data = self.event.texts[locale], self.event.notification_type, self.event.data
-        return [
-            SentNotification(self.id, Recipient(row.external_id, row.name, row.email, tuple(row.roles)), words["title"], words["message"], kind, data)
-            for row in rows
-        ]
+        """One batch; kept until another is asked for, since indices and slices come one by one."""
+        if self._loaded[0] != n:
+            with transaction(self._settings) as session:
+                rows = session.execute(BATCH, {"id": self.id, "n": n, "role": ROLE}).all()
+            words, kind, data = self.event.texts[locale], self.event.notification_type, self.event.data
+            self._loaded = n, [
+                SentNotification(self.id, Recipient(row.external_id, row.name, row.email, tuple(row.roles)), words["title"], words["message"], kind, data)
+                for row in rows
+            ]
+        return self._loaded[1]

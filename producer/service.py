@@ -11,11 +11,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict, Unpack
 
 from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from producer.audience import everyone, group, person_id, user
-from producer.outbox import ring_after_commit
+from producer.outbox import own_session, ring_after_commit
 from producer.sent import WAIT_SECONDS, SentEvent
-from shared.audience import AudienceLike, Term, parse_audience, role_terms
+from shared.audience import Audience, AudienceLike, Term, parse_audience, role_terms
 from shared.database import transaction
 from shared.doorbell import ring
 from shared.errors import InvalidAudience, InvalidInput
@@ -25,11 +26,10 @@ from shared.settings import Settings, get_settings
 from shared.tasks import PROCESS_EVENT
 
 
-class Options(TypedDict, total=False):
+class EventOptions(TypedDict, total=False):
     """What every call takes beside its own parameters.
 
-    event_type: a row of the catalogue (default "system"); category: instead of that row's.
-    data: JSON that stands in the frame, at most 16 KB. link, image: http(s) or a path of yours.
+    category: instead of that of the catalogue's row. link, image: http(s) or a path of yours.
     actions: up to 5 of {"label", "link"}. thread_key: groups what belongs together.
     priority: "low", "normal" (default), "high" or "critical".
     exclude: groups or people who get nothing. source_user: who caused it (id or object with an id).
@@ -37,9 +37,7 @@ class Options(TypedDict, total=False):
     texts: {locale: {"title", "message"}}, instead of title and message.
     """
 
-    event_type: str
     category: str | None
-    data: Mapping[str, Any]
     link: str | None
     image: str | None
     actions: Iterable[Mapping[str, str]]
@@ -52,12 +50,28 @@ class Options(TypedDict, total=False):
     texts: Mapping[str, Mapping[str, str]] | None
 
 
+class Options(EventOptions, total=False):
+    """What `send_*` takes as well.
+
+    event_type: a row of the catalogue (default "system"). data: JSON that stands in the frame, at most
+    16 KB.
+    """
+
+    event_type: str
+    data: Mapping[str, Any]
+
+
 class NotificationService:
     """Records events. Thread-safe without a session; with one, as safe as the session is."""
 
     def __init__(self, session: Session | scoped_session[Session] | None = None, settings: Settings | None = None) -> None:
-        self._session = session() if isinstance(session, scoped_session) else session
+        self._given_session = session
         self._settings = settings or get_settings()
+
+    @property
+    def _session(self) -> Session | None:
+        """The caller's session; of a scoped one, that of the thread which calls."""
+        return own_session(self._given_session)
 
     def create_event(
         self,
@@ -69,7 +83,7 @@ class NotificationService:
         title: str | None = None,
         message: str | None = None,
         notification_type: str | None = None,
-        **options: Unpack[Options],
+        **options: Unpack[EventOptions],
     ) -> NotificationEvent:
         """Record that something happened; whoever it concerns by role, audience or catalogue is notified.
 
@@ -90,7 +104,7 @@ class NotificationService:
                 title=title,
                 message=message,
                 notification_type=notification_type,
-                **_plain({key: value for key, value in options.items() if key != "event_type"}),
+                **_plain(options),
             )
         )
 
@@ -102,48 +116,47 @@ class NotificationService:
         ring(PROCESS_EVENT, self._settings)
         sent = SentEvent(event, self._settings, self._session).wait(timeout)
         for name in ("status", "recipient_count", "planned_at", "processed_at"):
-            setattr(event, name, getattr(sent.event, name))
+            set_committed_value(event, name, getattr(sent.event, name))  # read, not changed: nothing to flush
         return sent
 
-    def send_notification(self, recipient: Any, title: str, message: str, notification_type: str = "info", **options: Unpack[Options]) -> SentEvent:
+    def send_notification(self, recipient: Any, title: str | None = None, message: str | None = None, notification_type: str = "info", **options: Unpack[Options]) -> SentEvent:
         """Notify one person, given as the application's id or as an object with an id."""
         return self._send(user(recipient), title, message, notification_type, options)
 
-    def send_bulk_notifications(self, recipients: Iterable[Any], title: str, message: str, notification_type: str = "info", **options: Unpack[Options]) -> SentEvent:
+    def send_bulk_notifications(self, recipients: Iterable[Any], title: str | None = None, message: str | None = None, notification_type: str = "info", **options: Unpack[Options]) -> SentEvent:
         """Notify several people. Naming someone twice notifies them once."""
-        if isinstance(recipients, (str, bytes)):
+        if isinstance(recipients, (str, bytes, Mapping)) or not isinstance(recipients, Iterable):
             raise InvalidAudience.field("recipients", recipients, "a list of people")
         return self._send([user(recipient) for recipient in recipients], title, message, notification_type, options)
 
-    def send_role_notifications(self, target_roles: Iterable[str], title: str, message: str, notification_type: str = "info", **options: Unpack[Options]) -> SentEvent:
+    def send_role_notifications(self, target_roles: Iterable[str], title: str | None = None, message: str | None = None, notification_type: str = "info", **options: Unpack[Options]) -> SentEvent:
         """Notify everyone who has one of the roles."""
         return self._send(role_terms(target_roles), title, message, notification_type, options)
 
-    def send_broadcast(self, title: str, message: str, notification_type: str = "info", **options: Unpack[Options]) -> SentEvent:
+    def send_broadcast(self, title: str | None = None, message: str | None = None, notification_type: str = "info", **options: Unpack[Options]) -> SentEvent:
         """Notify every active person."""
         return self._send(everyone(), title, message, notification_type, options)
 
-    def send_stage_notification(self, stage_id: Any, title: str, message: str, notification_type: str = "info", **options: Unpack[Options]) -> SentEvent:
+    def send_stage_notification(self, stage_id: Any, title: str | None = None, message: str | None = None, notification_type: str = "info", **options: Unpack[Options]) -> SentEvent:
         """Notify the participants of a stage."""
-        return self._send(group(f"stage_{person_id(stage_id)}"), title, message, notification_type, options)
+        return self._send(group("stage_" + person_id(stage_id, "stage_id")), title, message, notification_type, options)
 
     def _send(self, audience: AudienceLike, title: str | None, message: str | None, notification_type: str, options: Options) -> SentEvent:
-        if options.get("texts") is None:
-            if title is None or message is None:  # the catalogue must not speak for someone who forgot
-                missing = "title" if title is None else "message"
-                raise InvalidInput.field(missing, None, "a text")
-        else:
-            title = message = None
+        if options.get("texts") is None:  # the catalogue must not speak for someone who forgot
+            for name, value in (("title", title), ("message", message)):
+                if value is None:
+                    raise InvalidInput.field(name, None, "a text")
         draft = EventDraft(audience=audience, title=title, message=message, notification_type=notification_type, **_plain(options))
         return SentEvent(self._record(draft), self._settings, self._session)
 
     def _record(self, draft: EventDraft) -> NotificationEvent:
-        if self._session is not None:
-            event = record_event(self._session, draft, self._settings)
-            ring_after_commit(self._session, PROCESS_EVENT, self._settings)
-            return event
-        with transaction(self._settings) as session:
+        session = self._session
+        if session is not None:
             event = record_event(session, draft, self._settings)
+            ring_after_commit(session, PROCESS_EVENT, self._settings)
+            return event
+        with transaction(self._settings) as own:
+            event = record_event(own, draft, self._settings)
         ring(PROCESS_EVENT, self._settings)
         return event
 
@@ -152,10 +165,8 @@ def _joined(target_roles: Iterable[str] | None, audience: AudienceLike | None) -
     """Roles and audience together; None when neither was given."""
     if target_roles is None:
         return audience
-    roles = role_terms(target_roles)
-    if audience is None:
-        return roles
-    return parse_audience(roles) | parse_audience(audience)
+    roles = Audience(tuple(role_terms(target_roles)))
+    return roles if audience is None else roles | parse_audience(audience)
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,5 +176,5 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
         raise TypeError(f"unknown option {', '.join(sorted(unknown))}; known are {', '.join(Options.__annotations__)}")
     plain = dict(options)
     if plain.get("source_user") is not None:
-        plain["source_user"] = person_id(plain["source_user"])
+        plain["source_user"] = person_id(plain["source_user"], "source_user")
     return plain
