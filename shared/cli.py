@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from shared import migrations
-from shared.audience import role_terms
+from shared.audience import Term, role_terms
 from shared.database import engine, transaction
 from shared.doorbell import ring
 from shared.errors import NotificationError
@@ -56,9 +56,18 @@ def main() -> None:
     except NotificationError as error:
         sys.exit(f"stagebloom: {error.message}")
     except OperationalError as error:
-        sys.exit(f"stagebloom: the database can't be reached: {str(error.orig).strip().splitlines()[0]}")
+        sys.exit(f"stagebloom: the database can't be reached: {_cause(error)}")
+    except ProgrammingError as error:
+        sys.exit(f"stagebloom: the database is not as this version expects; try `stagebloom migrate`: {_cause(error)}")
+    except UnicodeEncodeError:
+        sys.exit("stagebloom: expected arguments in UTF-8")
     except BrokenPipeError:
         sys.exit(1)
+
+
+def _cause(error: DBAPIError) -> str:
+    """The first line of what PostgreSQL says; the others repeat the statement."""
+    return str(error.orig).strip().partition("\n")[0] or type(error.orig).__name__
 
 
 @cli.command()
@@ -145,7 +154,7 @@ def token(person: tuple[str, ...], role: str | None, limit: int | None, lifetime
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 def send(roles: tuple[str, ...], terms: tuple[str, ...], everyone: bool, exclude: tuple[str, ...], as_json: bool, data: str | None, **words: Any) -> None:
     """Send a notification and print the event's id."""
-    audience = [*role_terms(roles), *terms, *(["everyone"] if everyone else [])]
+    audience: list[str | Term] = [*role_terms(roles), *terms, *(["everyone"] if everyone else [])]
     if not audience:
         raise click.UsageError("Say to whom: --role ROLE, --to TERM or --everyone.")
     draft = EventDraft(audience=audience, exclude=exclude, data=_json_object(data), source="cli", **words)
@@ -175,7 +184,7 @@ def events(limit: int, as_json: bool) -> None:
     """List the newest events and what became of them."""
     with transaction() as session:
         found = session.query(NotificationEvent).order_by(NotificationEvent.id.desc()).limit(limit).all()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"id": event.id, "created_at": event.created_at.isoformat(timespec="seconds"), "event_type": event.event_type,
          "audience": [" & ".join(term) for term in event.audience], "status": event.status,
          "recipients": event.recipient_count, "error": event.error}

@@ -11,7 +11,7 @@ from shared.models import Installation
 
 def installation_id(session: Session) -> str:
     """The id of this database's installation. Raises: Unavailable before the first migration."""
-    found = session.scalar(select(Installation.id))
+    found: str | None = session.scalar(select(Installation.id))
     if found is None:
         raise Unavailable("the database is not migrated: run `stagebloom migrate`")
     return found

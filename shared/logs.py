@@ -10,6 +10,7 @@ import logging
 import sys
 
 import structlog
+from structlog.typing import Processor
 
 from shared.settings import Settings
 
@@ -26,13 +27,13 @@ def get_logger(part: str) -> structlog.stdlib.BoundLogger:
 
 def configure_logs(settings: Settings) -> None:
     """Log to standard error in LOG_FORMAT from LOG_LEVEL on. Doors call it once, at their start."""
-    shared = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    render = (
+    render: list[Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
         if settings.log_format == "json"
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]

@@ -7,7 +7,7 @@ A notification is (recipient, event): the text stands once, on the event. `users
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
@@ -54,7 +54,7 @@ class Xid8(UserDefinedType[int]):
 class Base(DeclarativeBase):
     """The metadata that the migrations are checked against."""
 
-    type_annotation_map = {str: Text, datetime: DateTime(timezone=True), dict[str, Any]: JSONB, list[Any]: JSONB}
+    type_annotation_map: ClassVar = {str: Text, datetime: DateTime(timezone=True), dict[str, Any]: JSONB, list[Any]: JSONB}
 
 
 class Installation(Base):

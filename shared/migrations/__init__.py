@@ -6,13 +6,17 @@ it done.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Engine, text
+
+from shared.errors import InvalidInput
 
 LOCK = text("SELECT pg_advisory_lock(hashtext('stagebloom migrations'))")
 UNLOCK = text("SELECT pg_advisory_unlock(hashtext('stagebloom migrations'))")
@@ -26,6 +30,9 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 def downgrade(engine: Engine, revision: str) -> None:
     """Take the database back to `revision` ("base": nothing of ours is left)."""
     _run(engine, command.downgrade, revision)
+    if revision == "base":
+        with engine.begin() as connection:
+            connection.execute(text("DROP TABLE IF EXISTS alembic_version"))
 
 
 def current(engine: Engine) -> str | None:
@@ -47,15 +54,17 @@ def _config() -> Config:
     return config
 
 
-def _run(engine: Engine, move: object, revision: str) -> None:
+def _run(engine: Engine, move: Callable[[Config, str], None], revision: str) -> None:
     config = _config()
     with engine.connect() as connection:
         connection.execute(LOCK)
         connection.commit()
         try:
             config.attributes["connection"] = connection
-            move(config, revision)  # type: ignore[operator]
+            move(config, revision)
             connection.commit()
+        except CommandError as error:  # also of a database that is newer than this code
+            raise InvalidInput(f"revision: {error}", field="revision", value=revision) from None
         finally:
             connection.rollback()
             connection.execute(UNLOCK)
