@@ -180,7 +180,7 @@ def handshake(address: tuple[str, int], token: str | None = None, **headers: str
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
-def client_frame(opcode: int, payload: bytes, *, is_last: bool = True) -> bytes:
+def client_frame(opcode: int, payload: bytes = b"", *, is_last: bool = True) -> bytes:
     """A masked frame (with a mask of zeros, which needs no work)."""
     first = (0x80 if is_last else 0) | opcode
     if len(payload) < 126:

@@ -1,0 +1,146 @@
+"""Who may open a WebSocket, and how."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from tests.gateway.live.raw_client import RawClient
+from tests.swarm import TEXT, client_frame
+from tests.system import wait_until
+
+
+def status(head: str) -> int:
+    return int(head.split(" ")[1])
+
+
+def session_cookie(gateway, company, name):
+    with httpx.Client(base_url=gateway.base_url) as browser:
+        answer = browser.post("/api/session/", headers=company.bearer(name))
+        assert answer.status_code < 300, answer.text
+        return f"stagebloom_session={browser.cookies['stagebloom_session']}"
+
+
+def test_a_page_of_our_own_connects_with_its_cookie(gateway, company):
+    company.person("42")
+    cookie = session_cookie(gateway, company, "42")
+    with RawClient(gateway.port) as client:
+        assert status(client.upgrade(Cookie=cookie)) == 101
+        assert client.wait_for("connected")["user"]["id"] == "42"
+
+
+def test_a_foreign_page_is_refused_even_with_a_cookie(gateway, company):
+    company.person("42")
+    cookie = session_cookie(gateway, company, "42")
+    answer = httpx.get(
+        f"{gateway.base_url}/ws/notifications/",
+        headers={**upgrade_headers(), "Origin": "https://evil.example", "Cookie": cookie},
+    )
+    assert answer.status_code == 403
+    assert answer.json()["error"]["code"] == "forbidden"
+
+
+def test_without_an_origin_a_cookie_proves_nothing(start_gateway, company):
+    gateway = start_gateway(limits={"authenticate_seconds": 0.3, "sweep_seconds": 0.05})
+    company.person("42")
+    cookie = session_cookie(gateway, company, "42")
+    with gateway.connect(headers={"Cookie": cookie}) as client:
+        assert client.wait_closed() == 4500
+
+
+def test_a_bad_bearer_token_is_refused_before_the_handshake(gateway):
+    answer = httpx.get(
+        f"{gateway.base_url}/ws/notifications/",
+        headers={**upgrade_headers(), "Authorization": "Bearer abc"},
+    )
+    assert answer.status_code == 401
+    assert answer.json()["error"]["code"] == "unauthorized"
+
+
+@pytest.mark.parametrize("missing", ["Upgrade", "Connection", "Sec-WebSocket-Key", "Sec-WebSocket-Version"])
+def test_a_request_that_is_no_handshake_is_refused_in_json(gateway, missing):
+    headers = upgrade_headers()
+    headers[missing] = "x"
+    answer = httpx.get(f"{gateway.base_url}/ws/notifications/", headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"]
+    assert "Traceback" not in gateway.log()
+
+
+def test_compression_is_offered_and_not_accepted(gateway, company):
+    company.person("42")
+    with RawClient(gateway.port) as client:
+        head = client.upgrade(company.token("42"))
+    assert status(head) == 101
+    assert "sec-websocket-extensions" not in head.lower()
+
+
+def test_a_token_or_ticket_as_first_message_authenticates(gateway, company):
+    company.person("42")
+    with gateway.connect() as client:
+        client.send(type="authenticate", token=company.token("42"))
+        assert client.wait_for("connected")["user"]["id"] == "42"
+    answer = httpx.post(f"{gateway.base_url}/api/notifications/ticket/", headers=company.bearer("42"))
+    ticket = answer.json()["ticket"]
+    with gateway.connect() as client, gateway.connect() as thief:
+        client.send(type="authenticate", ticket=ticket)
+        assert client.wait_for("connected")["user"]["id"] == "42"
+        thief.send(type="authenticate", ticket=ticket)
+        assert thief.wait_closed() == 4501
+
+
+def test_frames_in_one_packet_with_the_handshake_are_not_lost(gateway, company):
+    company.person("42")
+    message = b'{"type":"authenticate","token":"%s"}' % company.token("42").encode()
+    with RawClient(gateway.port) as client:
+        client.upgrade(behind=client_frame(TEXT, message))
+        assert client.wait_for("connected")["user"]["id"] == "42"
+
+
+def test_a_forged_token_and_an_unknown_person_are_closed_for_good(gateway, company):
+    for token in ("forged", company.token("nobody")):
+        with gateway.connect() as client:
+            client.send(type="authenticate", token=token)
+            assert client.wait_closed() == 4501
+
+
+def test_whoever_says_nothing_is_closed(start_gateway, company):
+    gateway = start_gateway(limits={"authenticate_seconds": 0.3, "sweep_seconds": 0.05})
+    with gateway.connect() as client:
+        assert client.wait_closed() == 4500
+    wait_until(lambda: gateway.counts()["unauthenticated"] == 0, "it is forgotten")
+
+
+def test_sockets_are_capped_before_the_handshake(start_gateway, company):
+    gateway = start_gateway(MAX_SOCKETS="3", MAX_UNAUTHENTICATED_PER_ADDRESS="2")
+    company.person("42")
+    with gateway.connect(), gateway.connect(), RawClient(gateway.port) as third:
+        assert status(third.upgrade()) == 429
+        with gateway.connect(company.token("42")), RawClient(gateway.port) as fourth:
+            assert status(fourth.upgrade(company.token("42"))) == 503
+
+
+def test_plain_http_answers_while_sockets_are_parked(gateway, company):
+    company.person("42")
+    token = company.token("42")
+    clients = [RawClient(gateway.port) for _ in range(300)]
+    try:
+        for client in clients:
+            client.upgrade(token)
+        for client in clients:
+            client.wait_for("connected")
+        answer = httpx.get(f"{gateway.base_url}/healthz", timeout=2)
+        assert answer.status_code == 200
+        assert gateway.counts()["connections"] == 300
+    finally:
+        for client in clients:
+            client.sock.close()
+
+
+def upgrade_headers():
+    return {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version": "13",
+    }
