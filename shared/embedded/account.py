@@ -15,6 +15,7 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,6 +55,9 @@ class Account:
         prefix = ["setpriv", f"--reuid={self.user_id}", f"--regid={self.group_id}", "--clear-groups"]
         if self.capability is not None:
             prefix += [f"--inh-caps=+{self.capability}", f"--ambient-caps=+{self.capability}"]
+            # PostgreSQL looks for itself with access(2), which ignores the capabilities of those who
+            # are not root unless this is set.
+            prefix += ["--securebits=+no_setuid_fixup"]
         if stop_signal is not None:
             prefix += ["--pdeathsig", stop_signal.name.removeprefix("SIG")]
         return [*prefix, *command]
@@ -65,23 +69,29 @@ class Account:
             os.chown(path, *self.owner)
 
 
-def choose_account(data_dir: Path, programs: Sequence[Path], files: Sequence[Path]) -> Account:
-    """Ourselves; as root the least privileged account that can run `programs` and read `files`.
+def choose_account(data_dir: Path, trials: Sequence[list[str]]) -> Account:
+    """Ourselves; as root the least privileged account for which every one of `trials` succeeds.
 
     Raises: SettingsError when we are root and there is no such account.
     """
     if os.geteuid() != 0:
         return Account()
     if shutil.which("setpriv") is None:
-        raise SettingsError(f"As root this needs `setpriv` (util-linux); install it, {OTHERWISE}")
+        raise SettingsError(f"As root this needs `setpriv` (util-linux): install it, {OTHERWISE}")
     user_id, group_id = _owner(data_dir) or _system_user()
     for capability in CAPABILITIES:
         account = Account(user_id, group_id, capability)
-        if _suffices(account, data_dir, programs, files):
+        # Tried, not computed: access lists, mounts and bounding sets are all in the answer.
+        if all(_succeeds(account.command(trial)) for trial in [["test", "-x", str(data_dir)], *trials]):
             return account
     raise SettingsError(
-        f"User {user_id} can't reach {data_dir} and {programs[0].parent} from here: {OTHERWISE}"
+        f"As root the servers run as user {user_id}, who can't reach {data_dir} or {sys.prefix}: {OTHERWISE}"
     )
+
+
+def _succeeds(command: Sequence[str]) -> bool:
+    done = subprocess.run(command, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return done.returncode == 0
 
 
 def _owner(data_dir: Path) -> tuple[int, int] | None:
@@ -121,18 +131,3 @@ def _add_user() -> str:
         capture_output=True, text=True, check=False,
     )
     return "" if done.returncode == 0 else done.stderr.strip() or f"exit {done.returncode}"
-
-
-def _suffices(
-    account: Account, data_dir: Path, programs: Sequence[Path], files: Sequence[Path]
-) -> bool:
-    """Tried, not computed: access lists, mounts and bounding sets are all in the answer."""
-    script = 'test -x "$1" || exit 1; shift; for path in "$@"; do test -r "$path" || exit 1; done'
-    checks = [["sh", "-c", script, "sh", str(data_dir), *map(str, files)]]
-    checks += [[str(program), "--version"] for program in programs]
-    return all(
-        subprocess.run(
-            account.command(check), cwd="/", stdin=subprocess.DEVNULL, capture_output=True, check=False
-        ).returncode == 0
-        for check in checks
-    )

