@@ -72,10 +72,13 @@ def decode(payload: bytes) -> LiveMessage:
         if kind == b"B":
             head, _, frame = payload[1:].partition(b"\n")
             event_id, n, recipient_ids = json.loads(head)
-            return BatchMessage(event_id, n, recipient_ids, frame)
+            if isinstance(event_id, int) and isinstance(n, int) and isinstance(recipient_ids, list):
+                return BatchMessage(event_id, n, recipient_ids, frame)
         if kind == b"S":
-            return StateMessage(**json.loads(payload[1:]))
-    except (ValueError, TypeError) as error:
+            state = StateMessage(**json.loads(payload[1:]))
+            if all(isinstance(ids, list) for ids in (state.user_ids, state.read, state.seen, state.deleted)):
+                return state
+    except (ValueError, TypeError, RecursionError) as error:
         raise InvalidInput(f"live message can't be read: {error}") from None
     if payload == b"P":
         return PeopleMessage()
