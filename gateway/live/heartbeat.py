@@ -78,7 +78,8 @@ class Heartbeat:
     def sweep(self) -> None:
         """Look at every connection once."""
         loop, limits = self._loop, self._limits
-        now = loop.now = time.monotonic()
+        now = time.monotonic()
+        overslept, loop.now = now - loop.now > limits.overslept_seconds, now
         for connection in self._anonymous.waiting_since_before(now - limits.authenticate_seconds):
             connection.close(codes.NOT_AUTHENTICATED, "not authenticated in time")
         for connection in list(loop.slow):
@@ -87,6 +88,10 @@ class Heartbeat:
                 connection.close(codes.TOO_SLOW, "reading too slowly")
         for connection in [c for c, until in loop.goodbyes.items() if until < now]:
             loop.drop(connection)
+        if overslept:
+            # It was us who did not listen (the process was stopped): what came meanwhile is still unread.
+            for connection in loop.connections:
+                connection.heard_at = now
         self._ask_the_silent(now)
 
     def _ask_the_silent(self, now: float) -> None:

@@ -18,6 +18,7 @@ class Limits:
     stalled_seconds: float = 10.0  # a full socket that takes no byte for so long is given up
     close_seconds: float = 2.0  # for the peer to answer a close frame
     sweep_seconds: float = 1.0  # how often the times above are looked at (3 ms for 20,000 connections)
+    overslept_seconds: float = 5.0  # between two sweeps: then silence says nothing about the peers
     resume_within_seconds: float = 30.0  # from `connected` to `resume`; later means `reset`
 
     buffer_bytes: int = 256 * 1024  # frames waiting for one slow socket
