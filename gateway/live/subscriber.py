@@ -25,7 +25,7 @@ from shared.topics import LiveMessage, decode, live_topic
 
 log = get_logger("live")
 
-DRAIN_AT_MOST = 256  # messages between two flushes
+DRAIN_BYTES = 512 * 1024  # of messages between two flushes: about what they cost us meanwhile
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 0.1, 5.0
 
 
@@ -87,24 +87,26 @@ class Subscriber:
         silent_seconds = self._limits.silent_redis_seconds
         heard_at, pinged = time.monotonic(), False
         while True:
+            waited_since = time.monotonic()
             message = pubsub.get_message(timeout=silent_seconds)
-            taken = 0
+            taken_bytes = 0
             while message is not None:
                 heard_at, pinged = time.monotonic(), False
-                self._take(message)
-                taken += 1
-                if taken >= DRAIN_AT_MOST:
+                taken_bytes += self._take(message)
+                if taken_bytes >= DRAIN_BYTES:
                     break
                 message = pubsub.get_message(timeout=0)
-            if taken:
+            if heard_at > waited_since:
                 self._drained()
+                gevent.sleep(0)  # in a long stream the others must have their turn too
             elif time.monotonic() - heard_at >= silent_seconds:
                 if pinged:
                     raise redis.ConnectionError("Redis says nothing")
                 pubsub.ping()
                 pinged, heard_at = True, time.monotonic()
 
-    def _take(self, message: dict[str, object]) -> None:
+    def _take(self, message: dict[str, object]) -> int:
+        """Hand on one message; its size in bytes."""
         if message["type"] == "subscribe":
             # redis-py connects and subscribes again by itself: this is the only sign of it.
             self.is_connected = True
@@ -117,3 +119,5 @@ class Subscriber:
                 self._receive(decode(payload))
             except InvalidInput:
                 log.warning("live_message_unreadable", size=len(payload))
+            return len(payload)
+        return 0
