@@ -1,7 +1,7 @@
 """Made-up people for demonstrations and measurements, by the hundred or the million.
 
 90 % stagiaires, 8 % tuteurs, 1.5 % rh, 0.5 % admin; every stagiaire has a stage of their own with one
-tuteur. Everything is made in SQL, in chunks, so that a million takes a minute and no memory.
+tuteur. Everything is made in SQL, in chunks, so that a million takes two minutes and no memory (60 % of it for foreign keys).
 """
 
 from __future__ import annotations
@@ -48,7 +48,6 @@ ROLES = text("""
 
 STAGE_GROUPS = text("INSERT INTO groups (name) SELECT 'stage_' || n FROM generate_series(CAST(:first AS bigint), :last) AS n ON CONFLICT DO NOTHING")
 
-# In the order of the primary key: an index that grows at its end is filled in half the time.
 STAGES = text("""
     INSERT INTO memberships (group_name, user_id)
     SELECT 'stage_' || stage, users.id
