@@ -84,7 +84,14 @@ def connect(base_url: str, token: str | None = None, headers: dict[str, str] | N
     """Open a WebSocket; with a token, as that person and with `connected` already received."""
     given = {**({"Authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
     address = base_url.replace("http", "ws", 1) + PATH
-    socket = open_socket(address, additional_headers=given, origin=origin, open_timeout=WAIT_SECONDS, ping_interval=None)  # type: ignore[arg-type]
+    socket = open_socket(
+        address,
+        additional_headers=given,
+        origin=origin,  # type: ignore[arg-type]
+        open_timeout=WAIT_SECONDS,
+        ping_interval=None,
+        legacy=True,  # a connection, not a context manager that reconnects
+    )
     client = LiveClient(socket)
     if token:
         client.wait_for("connected")

@@ -164,6 +164,17 @@ def test_seen_is_not_read(me, company, settings):
     assert me("GET", "unread-count/").json["unread_count"] == 1
 
 
+@pytest.mark.parametrize("column", ["deleted_at", "archived_at"])
+@pytest.mark.parametrize("change", [inbox.mark_read, inbox.mark_seen, inbox.delete])
+def test_what_is_gone_is_changed_by_nobody(change, column, session, company, settings):
+    """Not by a tab either that still shows it and says over its WebSocket that it was read."""
+    company.person("42")
+    event_id = company.notify("42")
+    with transaction(settings) as other:
+        other.execute(text(f"UPDATE notifications SET {column} = now()"))
+    assert change(session, user_id(settings, "42"), [event_id]) == []
+
+
 def test_counts_of_many_people_come_together(session, company, settings):
     company.people(["1", "2", "3"])
     company.notify("1", "2")

@@ -129,6 +129,7 @@ REFUSED = {
     "a NUL in the title": ({"title": "a\0b"}, 400, "invalid_input", "title"),
     "half a character": ({"title": "\ud800"}, 400, "invalid_input", "title"),
     "no message": ({"message": None}, 400, "invalid_input", "message"),
+    "neither title nor message": ({"title": None, "message": None}, 400, "invalid_input", "title"),
     "a message of 4001": ({"message": "x" * 4001}, 413, "too_large", "message"),
     "an unknown type": ({"notification_type": "urgent"}, 400, "invalid_input", "notification_type"),
     "an empty type": ({"notification_type": ""}, 400, "invalid_input", "notification_type"),
