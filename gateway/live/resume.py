@@ -109,6 +109,11 @@ class Resume:
             for request in requests:
                 request.connection.close(codes.UNAVAILABLE, "try again later")
             return
+        except Exception:
+            log.exception("resume_failed", count=len(requests))
+            for request in requests:
+                request.connection.close(codes.INTERNAL, "internal error")
+            return
         for request in requests:
             self._answer(request, cursor, until_tail)
 

@@ -21,7 +21,7 @@ from flask import Flask, g, request
 from flask_sock import Sock
 
 from gateway.sessions import SESSION_COOKIE
-from shared.errors import Forbidden, InvalidInput, NotificationError, Unauthorized, Unavailable
+from shared.errors import Forbidden, InvalidInput, Unauthorized, Unavailable
 from shared.logs import get_logger
 from shared.settings import Settings
 from shared.tokens import Claims
@@ -41,20 +41,6 @@ HANDSHAKE_HEADERS = {
     "HTTP_SEC_WEBSOCKET_KEY",
     "HTTP_SEC_WEBSOCKET_VERSION",
 }
-
-
-class TooManySockets(Unavailable):
-    """The gateway holds as many WebSockets as it may."""
-
-    code = "too_many_sockets"
-
-
-class TooManyUnauthenticated(NotificationError):
-    """One address opens WebSockets without saying who it is."""
-
-    code = "too_many_unauthenticated"
-    status = 429
-    retryable = True
 
 
 @dataclass(slots=True)
@@ -121,7 +107,7 @@ def _admit(live: Live, settings: Settings) -> Admission:
     """Raises: what is wrong with this handshake."""
     _check_handshake()
     if live.is_full:
-        raise TooManySockets("this gateway holds as many connections as it may; try again")
+        raise Unavailable("this gateway holds as many WebSockets as it may", reason="sockets")
     origin = request.headers.get("Origin")
     if origin is not None and not is_allowed(origin, request.host, settings):
         log.info("origin_refused", origin=origin[:200])
@@ -129,7 +115,9 @@ def _admit(live: Live, settings: Settings) -> Admission:
     address = request.remote_addr or ""
     claims = _claims(live, has_origin=origin is not None)
     if claims is None and live.unauthenticated_from(address) >= settings.max_unauthenticated_per_address:
-        raise TooManyUnauthenticated("too many connections of this address are not authenticated")
+        raise Unavailable(
+            "too many WebSockets of this address have not said who they are", reason="unauthenticated"
+        )
     return Admission(claims, address)
 
 

@@ -29,6 +29,7 @@ from shared.topics import StateMessage
 log = get_logger("live")
 
 COUNTED_AT_ONCE = 1000  # people per statement
+RETRY_SECONDS = 1.0  # when the database is away
 
 Changes = dict[str, Any]
 
@@ -83,6 +84,7 @@ class StateKeeper:
                     self._count(some)
                 except Unavailable:
                     self._put_back(some)
+                    gevent.sleep(RETRY_SECONDS)
                 except Exception:
                     log.exception("counting_failed", count=len(some))
 

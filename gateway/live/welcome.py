@@ -51,8 +51,10 @@ class Welcome:
                 self._greet(joined)
         except Unavailable as error:
             log.warning("welcome_failed", count=len(arrivals), reason=str(error))
-            for connection, _ in arrivals:
-                connection.close(codes.UNAVAILABLE, "try again later")
+            _turn_away(arrivals, codes.UNAVAILABLE, "try again later")
+        except Exception:
+            log.exception("welcome_failed", count=len(arrivals))
+            _turn_away(arrivals, codes.INTERNAL, "internal error")
 
     def _join(self, arrivals: list[Arrival]) -> list[Arrival]:
         names = list({external_id for _, external_id in arrivals})
@@ -104,6 +106,12 @@ class Welcome:
                 connection.queue(held)
             connection.flush()
             log.debug("connected", user_id=person.id)
+
+
+def _turn_away(arrivals: list[Arrival], code: int, reason: str) -> None:
+    for connection, _ in arrivals:
+        if connection.cursor is None:
+            connection.close(code, reason)
 
 
 def _find(session: Session, external_ids: list[str]) -> dict[str, tuple[int, int]]:

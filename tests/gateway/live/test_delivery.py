@@ -14,7 +14,7 @@ def test_a_connection_is_told_who_it_is(gateway, company):
 
 
 def test_a_batch_reaches_its_recipients_and_nobody_else(gateway, company, worker):
-    first, second, other = company.people(["1", "2", "3"])
+    first, second, _ = company.people(["1", "2", "3"])
     with (
         gateway.connect(company.token("1")) as one,
         gateway.connect(company.token("2")) as two,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from shared.tokens import issue_token
 from tests.swarm import Swarm
 from tests.system import wait_until
@@ -10,6 +12,7 @@ PEOPLE = 5000
 MOST_BYTES = 15 * 1024 * 1024
 
 
+@pytest.mark.timeout(300)
 def test_5000_browsers_cost_less_than_15_mb_and_get_each_frame_once(
     gateway, company, worker, settings, record_property
 ):
@@ -23,7 +26,6 @@ def test_5000_browsers_cost_less_than_15_mb_and_get_each_frame_once(
         message = worker.store(ids, title="Pour tous")
         worker.publish(message)
         frame_seconds = swarm.run_until(lambda: swarm.total >= PEOPLE)
-        swarm.run_until(lambda: worker_is_done(gateway))
         grown = gateway.resident_bytes() - before
 
         worker.publish(message)  # again: must reach nobody
@@ -32,14 +34,9 @@ def test_5000_browsers_cost_less_than_15_mb_and_get_each_frame_once(
         record_property("bytes_per_socket", grown // PEOPLE)
         record_property("connects_per_second", int(PEOPLE / connect_seconds))
         record_property("frames_per_second", int(PEOPLE / frame_seconds))
-        print(f"{grown / PEOPLE / 1024:.2f} KiB per socket, {PEOPLE / connect_seconds:.0f} connects/s, {PEOPLE / frame_seconds:.0f} frames/s")  # noqa: T201
         assert swarm.duplicates == 0
         assert swarm.lost == 0
         assert swarm.extensions_accepted == 0
         assert all(member.event_ids[:1] == [message.event_id] for member in swarm.members)
         assert grown < MOST_BYTES
     wait_until(lambda: gateway.counts()["connections"] == 0, "all connections are forgotten")
-
-
-def worker_is_done(gateway):
-    return gateway.counts()["connections"] == PEOPLE
