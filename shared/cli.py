@@ -109,7 +109,7 @@ def seed(people: int | None, demo: bool) -> None:
         click.echo("The demonstration company is in." if seed_demo(settings) else "There are people already: nothing was added.")
     elif people:
         columns = (TextColumn("people"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
             bar = progress.add_task("people", total=people)
             for done in make_people(settings, people):
                 progress.update(bar, completed=done)
