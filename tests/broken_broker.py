@@ -14,15 +14,21 @@ from shared.settings import Settings
 CHUNK_BYTES = 65_536
 
 
+def quiet_broker(settings: Settings) -> Settings:
+    """The same with a broker to which no worker listens: what is rung stays in the queue and can be counted."""
+    address = urlunsplit(urlsplit(settings.redis)._replace(path="/1"))
+    return settings.model_copy(update={"broker_url": address})
+
+
 class BrokerDoor:
-    """Forwards bytes between its own port and a broker.
+    """Forwards bytes between its own port and a broker to which no worker listens.
 
     `refuse()`: connections are refused, and those there are broken. `fall_silent()`: bytes are taken
     and kept, and nothing is answered. `answer()`: all is well again, and what was kept goes on.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._behind = urlsplit(settings.redis)
+        self._behind = urlsplit(quiet_broker(settings).broker)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = int(probe.getsockname()[1])

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+import redis
 
-from shared.redis import connect
 from shared.settings import Settings
 from shared.tasks import EVENTS
+from tests.broken_broker import quiet_broker
 
 
 @pytest.fixture
 def rings(settings: Settings, clean: None) -> Iterator[Callable[[], int]]:
-    """How many messages wait for the workers (none runs in these tests), and takes them out."""
-    with connect(settings) as client:
+    """How many messages wait in the broker to which nobody listens; and takes them out."""
+    with redis.Redis.from_url(quiet_broker(settings).broker) as client:
+        client.delete(EVENTS)
 
         def taken() -> int:
             waiting = int(client.llen(EVENTS))

@@ -13,10 +13,9 @@ import redis
 
 from shared import doorbell
 from shared.doorbell import Doorbell, ring
-from shared.redis import connect
 from shared.settings import Settings
 from shared.tasks import BULK, EVENTS, PROCESS_EVENT, STORE_BATCHES
-from tests.broken_broker import BrokerDoor
+from tests.broken_broker import BrokerDoor, quiet_broker
 from tests.system import wait_until
 
 AT_ONCE_SECONDS = 0.3  # on a busy machine; normally under a millisecond
@@ -31,7 +30,8 @@ def door(settings: Settings, clean: None) -> Iterator[BrokerDoor]:
 
 @pytest.fixture
 def queue(settings: Settings, clean: None) -> Iterator[redis.Redis]:
-    with connect(settings) as client:
+    with redis.Redis.from_url(quiet_broker(settings).broker) as client:
+        client.delete(EVENTS, BULK)
         yield client
         client.delete(EVENTS, BULK)
 
