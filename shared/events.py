@@ -42,6 +42,13 @@ LOCK_NOT_AVAILABLE = "55P03"
 SERIALIZATION_FAILURE = "40001"
 DEADLOCK = "40P01"
 
+INSERT = insert(NotificationEvent).returning(NotificationEvent)
+INSERT_ONCE = (
+    insert(NotificationEvent)
+    .on_conflict_do_nothing(index_elements=["source", "idempotency_key"])
+    .returning(NotificationEvent)
+)
+
 
 @dataclass(kw_only=True, slots=True)
 class EventDraft:
@@ -82,10 +89,9 @@ def record_event(session: Session, draft: EventDraft, settings: Settings | None 
     values, audience = _checked(draft, settings)
     refuse_unknown(session, audience)
     values["source_user_id"] = _source_user_id(session, draft.source_user)
-    statement = insert(NotificationEvent).values(**values).returning(NotificationEvent)
     if draft.idempotency_key is None:
-        return session.scalars(statement).one()
-    return _record_once(session, statement, values)
+        return session.scalars(INSERT, values).one()
+    return _record_once(session, values)
 
 
 def _checked(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], Audience]:
@@ -243,14 +249,14 @@ def _source_user_id(session: Session, source_user: str | int | None) -> int | No
     return found
 
 
-def _record_once(session: Session, statement: Any, values: dict[str, Any]) -> NotificationEvent:
+def _record_once(session: Session, values: dict[str, Any]) -> NotificationEvent:
     """Insert unless the key is there. In a savepoint: a refusal leaves the caller's transaction usable."""
     source, key = values["source"], values["idempotency_key"]
     try:
         with session.begin_nested():
             before = session.scalar(text("SELECT current_setting('lock_timeout')"))
             _set_lock_timeout(session, f"{KEY_WAIT_MILLISECONDS}ms")
-            made: NotificationEvent | None = session.scalars(statement.on_conflict_do_nothing(index_elements=["source", "idempotency_key"])).one_or_none()
+            made: NotificationEvent | None = session.scalars(INSERT_ONCE, values).one_or_none()
             _set_lock_timeout(session, before)
     except OperationalError as error:
         if getattr(error.orig, "pgcode", None) in (LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE, DEADLOCK):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,7 @@ from shared.database import engine, transaction
 from shared.errors import InvalidInput
 from shared.settings import Settings
 from tests.company import Company
+from tests.system import wait_until
 
 
 @pytest.fixture
@@ -181,18 +183,29 @@ def test_twenty_thousand_people_are_a_handful_of_statements(directory: Directory
     assert company.count("memberships") == 7 + 20_000 + 10_000
 
 
-def test_two_syncs_at_once_end_as_one_of_them_said(directory: Directory, settings: Settings) -> None:
-    for change in (lambda d, people: d.sync_members("role_rh", people), lambda d, people: d.set_roles({"4": people})):
-        with Session(engine(settings)) as one, Session(engine(settings)) as two:
-            change(Directory(one, settings), ["1"])
-            two.execute(text("SET LOCAL lock_timeout = '200ms'"))
-            with pytest.raises(Exception, match="lock timeout"):
-                change(Directory(two, settings), ["2"])
+BLOCKED = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+AT_ONCE: list[tuple[Callable[[Directory, list[str]], None], Callable[[Settings], list[str]]]] = [
+    (lambda d, names: d.sync_members("stage_8", names), lambda settings: members(settings, "stage_8")),
+    (lambda d, names: d.set_roles({"5": names}), lambda settings: [name for name in "12" if members(settings, f"role_{name}")]),
+]
+
+
+@pytest.mark.parametrize(("change", "outcome"), AT_ONCE, ids=["members", "roles"])
+def test_of_two_syncs_at_once_the_last_counts_and_never_both(
+    directory: Directory, settings: Settings, session: Session, change: Callable[[Directory, list[str]], None], outcome: Callable[[Settings], list[str]]
+) -> None:
+    directory.add_groups(["stage_8", "role_1", "role_2"])
+    directory.upsert_people([Person("5")])
+    with ThreadPoolExecutor(1) as pool, Session(engine(settings)) as first:
+        change(Directory(first, settings), ["1"])
+        second = pool.submit(change, Directory(settings=settings), ["2"])
+        wait_until(lambda: session.scalar(BLOCKED), "the second waits for the first")
+        first.commit()
+        second.result(20)
+    assert outcome(settings) == ["2"]
 
 
 def test_two_changes_of_the_same_people_never_deadlock(directory: Directory, settings: Settings, company: Company) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     ids = [f"n{n}" for n in range(500)]
     company.people(ids)
 
