@@ -151,9 +151,9 @@ def client(app: Flask, clean: None) -> FlaskClient:
 
 
 @pytest.fixture(scope="session")
-def running_system(settings: Settings) -> Iterator[System]:
+def running_system(servers: EmbeddedServers) -> Iterator[System]:
     """The processes of the Procfile; none is started before `system` asks for it."""
-    with System(settings) as found:
+    with System(get_settings()) as found:
         yield found
 
 
