@@ -1,0 +1,14 @@
+"""Other channels: what is to be sent, was sent, or failed."""
+
+from __future__ import annotations
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    pass
+
+
+def downgrade() -> None:
+    pass
