@@ -207,3 +207,37 @@ class Notification(Base):
         ),
         {"postgresql_partition_by": "RANGE (event_id)"},
     )
+
+
+class Service(Base):
+    """A program that may act over HTTP. Its key is shown once; only the hash is kept."""
+
+    __tablename__ = "services"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    key_hash: Mapped[str] = mapped_column(unique=True)
+    permissions: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    is_active: Mapped[bool] = mapped_column(server_default=text("true"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    last_used_at: Mapped[datetime | None]
+
+
+class AuditRecord(Base):
+    """Who did what to what, from where. Never what it said. Written by `shared.audit` only."""
+
+    __tablename__ = "audit_log"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+    actor: Mapped[str]
+    action: Mapped[str]
+    target: Mapped[str] = mapped_column(server_default="")
+    details: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    address: Mapped[str | None]
+    request_id: Mapped[str | None]
+
+    __table_args__ = (
+        Index("audit_log_at", "at", "id"),
+        Index("audit_log_actor", "actor", "at", "id"),
+        Index("audit_log_action", "action", "at", "id"),
+    )
