@@ -32,6 +32,7 @@ from sqlalchemy.types import UserDefinedType
 
 NOTIFICATION_TYPES = ("info", "success", "warning", "error")
 PRIORITIES = ("low", "normal", "high", "critical")
+FORMATS = ("plain", "rich")
 EVENT_STATUSES = ("pending", "planned", "processed", "failed")
 
 ROLE = "role_"
@@ -120,6 +121,8 @@ class NotificationEvent(Base):
     image: Mapped[str | None]
     actions: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
     thread_key: Mapped[str | None]
+    format: Mapped[str] = mapped_column(server_default="plain")
+    template_faults: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
     priority: Mapped[str] = mapped_column(server_default="normal")
     audience: Mapped[list[Any]]
     exclude: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
@@ -142,15 +145,42 @@ class NotificationEvent(Base):
         CheckConstraint(f"notification_type IN {NOTIFICATION_TYPES}", name="notification_type_known"),
         CheckConstraint(f"priority IN {PRIORITIES}", name="priority_known"),
         CheckConstraint(f"status IN {EVENT_STATUSES}", name="status_known"),
+        CheckConstraint(f"format IN {FORMATS}", name="format_known"),
         Index("notification_events_pending", "bulk", "id", postgresql_where=text("status = 'pending'")),
         Index("notification_events_planned", "id", postgresql_where=text("status = 'planned'")),
         Index("notification_events_source_user", "source_user_id", postgresql_where=text("source_user_id IS NOT NULL")),
+        Index("notification_events_template_faults", "id", postgresql_where=text("template_faults IS NOT NULL")),
     )
 
     @hybrid_property
     def processed(self) -> bool:
         """Whether everyone in the plan has their notification."""
         return self.status == "processed"
+
+
+class NotificationTemplate(Base):
+    """The application's own words for a name and locale. A version never changes; one at most is active."""
+
+    __tablename__ = "notification_templates"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    name: Mapped[str]
+    locale: Mapped[str]
+    version: Mapped[int] = mapped_column(Integer)
+    title: Mapped[str]
+    message: Mapped[str]
+    format: Mapped[str] = mapped_column(server_default="plain")
+    variables: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
+    is_active: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_by: Mapped[int | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (
+        UniqueConstraint("name", "locale", "version"),
+        CheckConstraint(f"format IN {FORMATS}", name="template_format_known"),
+        Index("notification_templates_active", "name", "locale", unique=True, postgresql_where=text("is_active")),
+        Index("notification_templates_created_by", "created_by", postgresql_where=text("created_by IS NOT NULL")),
+    )
 
 
 class EventBatch(Base):
