@@ -13,7 +13,6 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -26,10 +25,8 @@ from shared.catalog import load_catalog
 from shared.errors import Conflict, InvalidInput, TooLarge, Unavailable
 from shared.models import NOTIFICATION_TYPES, PRIORITIES, NotificationEvent, User
 from shared.settings import LOCALE, Settings, get_settings
-from shared.texts import is_storable
+from shared.texts import MAX_MESSAGE, MAX_TITLE, check_text, is_storable, is_web_link
 
-MAX_TITLE = 200  # characters
-MAX_MESSAGE = 4000  # characters
 MAX_DATA_BYTES = 16_384  # of JSON: a frame stays far below a connection's buffer
 MAX_LINK = 2000  # characters
 MAX_KEY = 200  # characters
@@ -102,22 +99,22 @@ def _checked(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], Aud
     texts = _texts(draft, settings) or _checked_texts(row.texts_for(data))
     values: dict[str, Any] = {
         "event_type": draft.event_type,
-        "category": _text("category", row.category if draft.category is None else draft.category, 50),
+        "category": check_text("category", row.category if draft.category is None else draft.category, 50),
         "notification_type": _one_of("notification_type", row.notification_type if draft.notification_type is None else draft.notification_type, NOTIFICATION_TYPES),
         "texts": texts,
         "data": data,
         "link": _link("link", draft.link),
         "image": _link("image", draft.image),
         "actions": _actions(draft.actions),
-        "thread_key": None if draft.thread_key is None else _text("thread_key", draft.thread_key, MAX_KEY),
+        "thread_key": None if draft.thread_key is None else check_text("thread_key", draft.thread_key, MAX_KEY),
         "priority": _one_of("priority", draft.priority, PRIORITIES),
         "audience": [list(term.groups) for term in audience.terms],
         "exclude": list(audience.exclude),
-        "source": _text("source", draft.source, MAX_KEY) if draft.source else "",
+        "source": check_text("source", draft.source, MAX_KEY) if draft.source else "",
     }
     values["content_hash"] = _content_hash(values, draft.source_user)
     values["search_text"] = fold(" ".join(word for words in texts.values() for word in words.values()))
-    values["idempotency_key"] = None if draft.idempotency_key is None else _text("idempotency_key", draft.idempotency_key, MAX_KEY)
+    values["idempotency_key"] = None if draft.idempotency_key is None else check_text("idempotency_key", draft.idempotency_key, MAX_KEY)
     return values, audience
 
 
@@ -158,20 +155,9 @@ def _words(prefix: str, words: Any) -> dict[str, str]:
     if not isinstance(words, Mapping):
         raise InvalidInput.field(prefix.rstrip("."), words, "a title and a message")
     return {
-        "title": _text(prefix + "title", words.get("title"), MAX_TITLE),
-        "message": _text(prefix + "message", words.get("message"), MAX_MESSAGE),
+        "title": check_text(prefix + "title", words.get("title"), MAX_TITLE),
+        "message": check_text(prefix + "message", words.get("message"), MAX_MESSAGE),
     }
-
-
-def _text(name: str, value: Any, longest: int) -> str:
-    expected = f"a text of 1 to {longest} characters"
-    if not isinstance(value, str) or not value.strip():
-        raise InvalidInput.field(name, value, expected)
-    if len(value) > longest:
-        raise TooLarge(f"{name}: expected {expected}, got {len(value)} characters", field=name, expected=expected, length=len(value))
-    if not is_storable(value):
-        raise InvalidInput.field(name, value, "Unicode text without NUL and lone surrogates")
-    return value
 
 
 def _one_of(name: str, value: Any, known: tuple[str, ...]) -> str:
@@ -211,17 +197,10 @@ def _check_within(place: str, value: Any, depth: int) -> None:
 
 
 def _link(name: str, value: Any) -> str | None:
-    """http, https or a path of the application's own; anything else could run in a browser."""
     if value is None:
         return None
-    checked = _text(name, value, MAX_LINK)
-    try:
-        parts = urlsplit(checked)
-        absolute = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        absolute = False
-    own_path = checked.startswith("/") and not checked.startswith(("//", "/\\"))
-    if any(ord(letter) <= 32 for letter in checked) or not (absolute or own_path):
+    checked = check_text(name, value, MAX_LINK)
+    if not is_web_link(checked):
         raise InvalidInput.field(name, value, "an http(s) address or a path that starts with one /")
     return checked
 
@@ -235,7 +214,7 @@ def _actions(actions: Any) -> list[dict[str, str]]:
         if n >= MAX_ACTIONS or not isinstance(action, Mapping) or set(action) != {"label", "link"} or action["link"] is None:
             raise InvalidInput.field(f"actions[{n}]", action, expected)
         link = _link(f"actions[{n}].link", action["link"])
-        checked.append({"label": _text(f"actions[{n}].label", action["label"], 80), "link": str(link)})
+        checked.append({"label": check_text(f"actions[{n}].label", action["label"], 80), "link": str(link)})
     return checked
 
 
