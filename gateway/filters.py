@@ -13,16 +13,20 @@ from datetime import UTC, date, datetime, time
 from sqlalchemy import ColumnElement
 
 from shared.errors import InvalidInput
+from shared.events import fold
 from shared.ids import MAX_EVENT_ID, SEQUENCE_BITS, first_event_id_at
 from shared.models import NOTIFICATION_TYPES, Notification, NotificationEvent
 
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 20, 100
 MAX_OFFSET = 10_000  # rows that a page number may skip; a cursor skips any number at once
 MAX_TEXT_CHARACTERS = 100
+MIN_SEARCH_CHARACTERS = 2  # one letter stands in nearly every text
+MAX_SEARCH_WORDS = 10
 DAY_OF_IDS = 86_400 << SEQUENCE_BITS
 NEWER = "newer-"  # a cursor is an event id: older than it; with this prefix: newer than it
 
 FILTER_PARAMETERS = ("is_read", "notification_type", "category", "event_type", "since", "until")
+SEARCH_PARAMETER = "q"
 PAGE_PARAMETERS = ("cursor", "page", "page_size", "count")
 
 _WHOLE = re.compile(r"[0-9]{1,19}")
@@ -30,7 +34,10 @@ _WHOLE = re.compile(r"[0-9]{1,19}")
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which notifications; None means any. `since` and `until` are aware; both ends are included."""
+    """Which notifications; None means any. `since` and `until` are aware; both ends are included.
+
+    `words` are folded and all have to stand in the title or the message.
+    """
 
     is_read: bool | None = None
     notification_type: str | None = None
@@ -38,22 +45,36 @@ class Filters:
     event_type: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    words: tuple[str, ...] = ()
 
     @property
     def needs_event(self) -> bool:
         """Whether the conditions speak of the event, not only of the notification."""
-        return any((self.notification_type, self.category, self.event_type, self.since, self.until))
+        return any((self.notification_type, self.category, self.event_type, self.since, self.until, self.words))
 
     def conditions(self) -> list[ColumnElement[bool]]:
-        """The filters in SQL, over `notifications` joined with its events.
+        """The filters in SQL, over `notifications` joined with its events."""
+        return [*self.own_conditions(), *self.event_conditions()]
+
+    def own_conditions(self) -> list[ColumnElement[bool]]:
+        """What they say of the person's row.
 
         An event's id is made when it is recorded, up to a long transaction after its `created_at`:
         the ids narrow the partitions, with a day's slack, and `created_at` decides.
         """
-        event = NotificationEvent
         found: list[ColumnElement[bool]] = []
         if self.is_read is not None:
             found.append(Notification.read_at.is_not(None) if self.is_read else Notification.read_at.is_(None))
+        if self.since is not None:
+            found.append(Notification.event_id >= first_event_id_at(self.since))
+        if self.until is not None:
+            found.append(Notification.event_id < first_event_id_at(self.until) + DAY_OF_IDS)
+        return found
+
+    def event_conditions(self) -> list[ColumnElement[bool]]:
+        """What they say of the event."""
+        event = NotificationEvent
+        found: list[ColumnElement[bool]] = []
         if self.notification_type is not None:
             found.append(event.notification_type == self.notification_type)
         if self.category is not None:
@@ -61,12 +82,10 @@ class Filters:
         if self.event_type is not None:
             found.append(event.event_type == self.event_type)
         if self.since is not None:
-            first = first_event_id_at(self.since)
-            found += [event.created_at >= self.since, event.id >= first, Notification.event_id >= first]
+            found += [event.created_at >= self.since, event.id >= first_event_id_at(self.since)]
         if self.until is not None:
-            last = first_event_id_at(self.until) + DAY_OF_IDS
-            found += [event.created_at <= self.until, event.id < last, Notification.event_id < last]
-        return found
+            found += [event.created_at <= self.until, event.id < first_event_id_at(self.until) + DAY_OF_IDS]
+        return found + [event.search_text.contains(word, autoescape=True) for word in self.words]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +116,17 @@ def read_filters(given: Mapping[str, str]) -> Filters:
         since=_moment(given, "since", time.min),
         until=_moment(given, "until", time.max),
     )
+
+
+def read_words(given: Mapping[str, str]) -> tuple[str, ...]:
+    """The words of `q`, folded as the texts are. Raises: InvalidInput."""
+    asked = given.get(SEARCH_PARAMETER, "")
+    words = tuple(dict.fromkeys(fold(asked).split()))
+    is_long_enough = sum(map(len, words)) >= MIN_SEARCH_CHARACTERS
+    if not is_long_enough or len(asked) > MAX_TEXT_CHARACTERS or len(words) > MAX_SEARCH_WORDS or "\0" in asked:
+        expected = f"{MIN_SEARCH_CHARACTERS} to {MAX_TEXT_CHARACTERS} characters in at most {MAX_SEARCH_WORDS} words"
+        raise InvalidInput.field(SEARCH_PARAMETER, asked, expected)
+    return words
 
 
 def read_page(given: Mapping[str, str]) -> Page:

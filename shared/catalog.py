@@ -1,13 +1,16 @@
 """The domain table: what an application's events mean when the caller says no more.
 
-One row per event_type: category, default notification_type, default audience and default texts.
-Placeholders such as `{stage_id}` are filled from the event's data; a term may name what holds when its
-data is missing: `role_rh & entreprise_{entreprise_id} else role_rh`, `user_{candidate_id} else nobody`.
-Without an `else` the data is required. This is StageBloom's table; another
-application names a JSON file of its own in CATALOG_FILE:
+One row per event_type, and below it one per action (`data["action"]`): category, default
+notification_type, default audience and default texts. What an action's row does not say, that of its
+event_type does; an action without a row is its event_type. Placeholders such as `{stage_id}` are filled
+from the event's data. A term, and the notification_type, may name what holds when the data is missing:
+`role_rh & entreprise_{entreprise_id} else role_rh`, `user_{candidate_id} else nobody`. Without an
+`else` the data is required. StageBloom's table is `catalog.json` beside this file; another application
+names a JSON file of its own in CATALOG_FILE:
 
     {"invoice": {"category": "BILLING", "notification_type": "info", "audience": ["role_accounting"],
-                 "texts": {"en": {"title": "New invoice", "message": "Invoice {number} has arrived"}}}}
+                 "texts": {"en": {"title": "New invoice", "message": "Invoice {number} has arrived"}},
+                 "actions": {"overdue": {"notification_type": "warning"}}}}
 """
 
 from __future__ import annotations
@@ -17,14 +20,16 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from shared.audience import NAME, NAME_EXPECTED, Term, parse_term
 from shared.errors import InvalidAudience, InvalidInput, SettingsError
+from shared.models import NOTIFICATION_TYPES
 from shared.settings import LOCALE
 
+STAGEBLOOM = Path(__file__).with_name("catalog.json")
 NOBODY = "nobody"
 ELSE = " else "
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -46,8 +51,17 @@ def _audience_template(value: str) -> str:
     return value
 
 
+def _type_template(value: str) -> str:
+    *levels, last = value.split(ELSE)
+    if last not in NOTIFICATION_TYPES or len(levels) > 1 or not all(PLACEHOLDER.fullmatch(level) for level in levels):
+        raise ValueError(f"one of {', '.join(map(repr, NOTIFICATION_TYPES))}, or '{{level}} else' and one of them")
+    return value
+
+
 Template = Annotated[str, Field(min_length=1), AfterValidator(_template)]
 AudienceTemplate = Annotated[str, AfterValidator(_audience_template)]
+TypeTemplate = Annotated[str, AfterValidator(_type_template)]
+Category = Annotated[str, Field(min_length=1, max_length=50)]
 Locale = Annotated[str, Field(pattern=f"^{LOCALE}$")]
 
 
@@ -59,19 +73,53 @@ class Words(BaseModel):
     message: Template
 
 
+Texts = Annotated[Mapping[Locale, Words], Field(min_length=1)]
+
+
+class Action(BaseModel):
+    """What is different about an event_type when its data names this action."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    category: Category | None = None
+    notification_type: TypeTemplate | None = None
+    audience: tuple[AudienceTemplate, ...] | None = None
+    texts: Texts | None = None
+
+
 class EventType(BaseModel):
     """One row of the catalogue."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    category: str = Field(min_length=1, max_length=50)
-    notification_type: Literal["info", "success", "warning", "error"] = "info"
+    category: Category
+    notification_type: TypeTemplate = "info"
     audience: tuple[AudienceTemplate, ...]
-    texts: Mapping[Locale, Words] = Field(min_length=1)
+    texts: Texts
+    actions: Mapping[str, Action] = Field(default_factory=dict)
+
+    def of_action(self, action: Any) -> EventType:
+        """The row of one of its actions; the row itself for one that has none."""
+        own = self.actions.get(action) if isinstance(action, str) else None
+        if own is None:
+            return self
+        return self.model_copy(update={name: value for name, value in own if value is not None})
 
     def audience_for(self, data: Mapping[str, Any]) -> list[Term]:
         """The default audience. Raises: InvalidInput naming the data that a term needs."""
         terms = (_fill_term(template, data) for template in self.audience)
         return [term for term in terms if term is not None]
+
+    def notification_type_for(self, data: Mapping[str, Any]) -> str:
+        """The default type. Raises: InvalidInput when the data names one that does not exist."""
+        level, has_else, otherwise = self.notification_type.partition(ELSE)
+        if not has_else:
+            return self.notification_type
+        name = level.strip("{}")
+        value = data.get(name)
+        if value is None:
+            return otherwise
+        if value not in NOTIFICATION_TYPES:
+            raise InvalidInput.field(f"data.{name}", value, "one of " + ", ".join(NOTIFICATION_TYPES))
+        return str(value)
 
     def texts_for(self, data: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         """The default texts in every language. Raises: InvalidInput naming the data that one needs."""
@@ -107,69 +155,13 @@ def _fill(template: str, data: Mapping[str, Any]) -> str:
     return PLACEHOLDER.sub(value_of, template)
 
 
-def _words(title: str, message: str) -> Words:
-    return Words(title=title, message=message)
-
-
-STAGEBLOOM: dict[str, EventType] = {
-    "system": EventType(
-        category="SYSTEM",
-        audience=("everyone",),
-        texts={"fr": _words("Message du système", "Une information concerne la plateforme."), "en": _words("System message", "There is news about the platform.")},
-    ),
-    "user_action": EventType(
-        category="USER_ACTION",
-        audience=("user_{user_id}",),
-        texts={"fr": _words("Activité", "Une action vous concerne."), "en": _words("Activity", "An action concerns you.")},
-    ),
-    "stage_update": EventType(
-        category="STAGE_UPDATE",
-        audience=("stage_{stage_id}",),
-        texts={"fr": _words("Stage mis à jour", "Le stage {stage_id} a été mis à jour."), "en": _words("Internship updated", "Internship {stage_id} was updated.")},
-    ),
-    "document_upload": EventType(
-        category="DOCUMENT_UPLOAD",
-        audience=("stage_{stage_id}", "role_rh"),
-        texts={"fr": _words("Document déposé", "Un document a été déposé pour le stage {stage_id}."), "en": _words("Document uploaded", "A document was uploaded to internship {stage_id}.")},
-    ),
-    "evaluation": EventType(
-        category="EVALUATION",
-        audience=("user_{evaluator_id}", "user_{evaluated_id}"),
-        texts={"fr": _words("Évaluation", "Une évaluation vous concerne."), "en": _words("Evaluation", "An evaluation concerns you.")},
-    ),
-    "survey": EventType(
-        category="SURVEY",
-        audience=("survey_{survey_id}", "role_rh"),
-        texts={"fr": _words("Sondage", "Le sondage {survey_id} est disponible."), "en": _words("Survey", "Survey {survey_id} is available.")},
-    ),
-    "testimonial": EventType(
-        category="TESTIMONIAL",
-        notification_type="success",
-        audience=("role_rh", "stage_{stage_id}"),
-        texts={"fr": _words("Témoignage", "Un témoignage a été déposé pour le stage {stage_id}."), "en": _words("Testimonial", "A testimonial was submitted for internship {stage_id}.")},
-    ),
-    "demande": EventType(
-        category="DEMANDE",
-        audience=("role_rh & entreprise_{entreprise_id} else role_rh", "user_{candidate_id} else nobody"),
-        texts={"fr": _words("Demande", "Une demande a été déposée."), "en": _words("Application", "An application was submitted.")},
-    ),
-    "kpi_alert": EventType(
-        category="KPI_ALERT",
-        notification_type="warning",
-        audience=("role_rh", "role_tuteur & stage_{stage_id}"),
-        texts={"fr": _words("Alerte KPI", "Un indicateur du stage {stage_id} demande votre attention."), "en": _words("KPI alert", "An indicator of internship {stage_id} needs your attention.")},
-    ),
-}
-
-
 EVENT_TYPES = TypeAdapter(Annotated[dict[str, EventType], Field(min_length=1)])
 
 
 @lru_cache(maxsize=8)
 def load_catalog(path: Path | None) -> Mapping[str, EventType]:
     """The catalogue of a file, or StageBloom's. Raises: SettingsError saying what is wrong in the file."""
-    if path is None:
-        return STAGEBLOOM
+    path = path or STAGEBLOOM
     try:
         return EVENT_TYPES.validate_python(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError) as error:
@@ -185,8 +177,8 @@ def _cause(error: Exception) -> str:
     )
 
 
-def event_type(catalog: Mapping[str, EventType], name: str) -> EventType:
-    """The row of an event type. Raises: InvalidInput naming those that exist."""
+def event_type(catalog: Mapping[str, EventType], name: str, action: Any = None) -> EventType:
+    """The row of an event type and action. Raises: InvalidInput naming the event types that exist."""
     if not isinstance(name, str) or name not in catalog:
         raise InvalidInput.field("event_type", name, "one of " + ", ".join(sorted(catalog)))
-    return catalog[name]
+    return catalog[name].of_action(action)

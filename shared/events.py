@@ -49,7 +49,7 @@ INSERT_ONCE = (
 
 @dataclass(kw_only=True, slots=True)
 class EventDraft:
-    """What the caller says. What is None comes from the catalogue's row of `event_type`.
+    """What the caller says. What is None comes from the catalogue's row of `event_type` and `data["action"]`.
 
     `texts` is {locale: {"title", "message"}}; `title` and `message` are its short form in the default
     language. `audience` and `exclude` are terms as strings or objects. `source_user` and the people in
@@ -93,14 +93,14 @@ def record_event(session: Session, draft: EventDraft, settings: Settings | None 
 
 def _checked(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], Audience]:
     """The column values of a draft, and its audience. Nothing is asked of the database."""
-    row = find_event_type(load_catalog(settings.catalog_file), draft.event_type)
     data = _data(draft.data)
+    row = find_event_type(load_catalog(settings.catalog_file), draft.event_type, data.get("action"))
     audience = parse_audience(row.audience_for(data) if draft.audience is None else draft.audience, draft.exclude)
     texts = _texts(draft, settings) or _checked_texts(row.texts_for(data))
     values: dict[str, Any] = {
         "event_type": draft.event_type,
         "category": check_text("category", row.category if draft.category is None else draft.category, 50),
-        "notification_type": _one_of("notification_type", row.notification_type if draft.notification_type is None else draft.notification_type, NOTIFICATION_TYPES),
+        "notification_type": _one_of("notification_type", row.notification_type_for(data) if draft.notification_type is None else draft.notification_type, NOTIFICATION_TYPES),
         "texts": texts,
         "data": data,
         "link": _link("link", draft.link),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,18 +17,20 @@ from gateway.filters import (
     FILTER_PARAMETERS,
     NEWER,
     PAGE_PARAMETERS,
+    SEARCH_PARAMETER,
     Page,
     only_known,
     read_event_id,
     read_filters,
     read_page,
+    read_words,
 )
 from gateway.transactions import in_transaction
 from shared.errors import NotFound
 from shared.frames import choose_locale, notification_json
 from shared.topics import StateMessage
 
-Change = Mapping[str, object] | None  # of a query string; None: there is no such page
+Change = Mapping[str, object] | None  # of a query string, where None removes; None: there is no such page
 Cursors = Mapping[str, Change]
 
 blueprint = Blueprint("notifications", __name__, url_prefix="/api/notifications/notifications")
@@ -47,8 +50,31 @@ def list_notifications() -> dict[str, Any]:
 
     rows, total = _transaction(work)
     shown, cursors = _cut(rows, page)
-    answer = {name: _address(given, change) for name, change in cursors.items()}
-    return {**answer, **({} if total is None else {"count": total}), "results": [_as_json(row) for row in shown]}
+    return _as_page(given, shown, cursors, total)
+
+
+@blueprint.get("/search/")
+@requires_person
+def search_notifications() -> dict[str, Any]:
+    """Those whose title or message holds every word of `q`, whatever its accents and case; filtered as the list.
+
+    A page may hold few and yet have a `next`: so far this request has looked, and that goes on there.
+    """
+    given = only_known(request.args.to_dict(flat=False), (SEARCH_PARAMETER, *FILTER_PARAMETERS, *PAGE_PARAMETERS))
+    filters, page = replace(read_filters(given), words=read_words(given)), read_page(given)
+    user_id, oldest = current_person().id, _oldest()
+
+    def work(session: Session) -> tuple[list[Row[Any]], int | None, int | None]:
+        rows, stopped_at = inbox.search_page(session, user_id, filters, page, oldest)
+        return rows, stopped_at, inbox.search_count(session, user_id, filters, oldest) if page.with_count else None
+
+    rows, stopped_at, total = _transaction(work)
+    shown, cursors = _cut(rows, page)
+    if stopped_at is not None and page.newer_than is not None:
+        cursors = {**cursors, "previous": {"cursor": f"{NEWER}{stopped_at}"}}
+    elif stopped_at is not None:
+        cursors = {**cursors, "next": {"cursor": stopped_at, "page": None}}
+    return _as_page(given, shown, cursors, total)
 
 
 @blueprint.get("/unread-count/")
@@ -150,8 +176,15 @@ def _cut(rows: list[Row[Any]], page: Page) -> tuple[list[Row[Any]], Cursors]:
     return shown, {"next": {"cursor": shown[-1].id} if has_more else None, "previous": back}
 
 
+def _as_page(given: dict[str, str], shown: list[Row[Any]], cursors: Cursors, total: int | None) -> dict[str, Any]:
+    addresses = {name: _address(given, change) for name, change in cursors.items()}
+    return {**addresses, **({} if total is None else {"count": total}), "results": [_as_json(row) for row in shown]}
+
+
 def _address(given: dict[str, str], change: Change) -> str | None:
-    return None if change is None else f"{request.path}?{urlencode({**given, **change})}"
+    if change is None:
+        return None
+    return f"{request.path}?{urlencode({name: value for name, value in {**given, **change}.items() if value is not None})}"
 
 
 def _as_json(row: Row[Any]) -> dict[str, Any]:

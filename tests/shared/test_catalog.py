@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from shared.catalog import STAGEBLOOM, event_type, load_catalog
+from shared.catalog import event_type, load_catalog
 from shared.errors import InvalidInput, SettingsError
 from shared.models import NOTIFICATION_TYPES
+
+STAGEBLOOM = load_catalog(None)
 
 DEFAULTS = [
     ("system", {}, ["everyone"], "info"),
@@ -33,7 +35,7 @@ DEFAULTS = [
 def test_the_nine_event_types_mean_what_the_earlier_system_meant(name: str, data: dict[str, Any], audience: list[str], notification_type: str) -> None:
     row = event_type(STAGEBLOOM, name)
     assert [str(term) for term in row.audience_for(data)] == audience
-    assert row.notification_type == notification_type
+    assert row.notification_type_for(data) == notification_type
     assert row.category == name.upper()
     assert set(row.texts_for({**data, "stage_id": 1, "survey_id": 1})) == {"fr", "en"}
 
@@ -41,7 +43,36 @@ def test_the_nine_event_types_mean_what_the_earlier_system_meant(name: str, data
 def test_there_are_nine_and_each_is_tested() -> None:
     assert {row[0] for row in DEFAULTS} == set(STAGEBLOOM)
     assert len(STAGEBLOOM) == 9
-    assert all(row.notification_type in NOTIFICATION_TYPES for row in STAGEBLOOM.values())
+
+
+def test_every_row_of_an_action_says_it_in_both_languages_and_with_a_type_that_exists() -> None:
+    rows = [row.of_action(action) for row in STAGEBLOOM.values() for action in row.actions]
+    assert len(rows) == 35
+    for row in rows:
+        assert set(row.texts) == {"fr", "en"}
+        assert row.notification_type_for({}) in NOTIFICATION_TYPES
+
+
+def test_what_an_action_does_not_say_its_event_type_does() -> None:
+    uploaded, approved = (event_type(STAGEBLOOM, "document_upload", action) for action in ("uploaded", "approved"))
+    assert uploaded.audience == STAGEBLOOM["document_upload"].audience
+    assert (approved.category, approved.notification_type) == ("DOCUMENT_UPLOAD", "success")
+
+
+@pytest.mark.parametrize("action", [None, "", "status_Changed", "unheard_of", 7, ["created"], {"created": 1}])
+def test_an_action_without_a_row_is_its_event_type(action: Any) -> None:
+    assert event_type(STAGEBLOOM, "stage_update", action) is STAGEBLOOM["stage_update"]
+
+
+@pytest.mark.parametrize(("level", "expected"), [(None, "warning"), ("info", "info"), ("error", "error")])
+def test_a_kpi_alert_has_the_given_level(level: str | None, expected: str) -> None:
+    assert STAGEBLOOM["kpi_alert"].notification_type_for({"alert_level": level}) == expected
+
+
+@pytest.mark.parametrize("level", ["danger", "", 1, ["info"]])
+def test_a_level_that_does_not_exist_is_refused(level: Any) -> None:
+    with pytest.raises(InvalidInput, match=r"data\.alert_level: expected one of info, success, warning, error"):
+        STAGEBLOOM["kpi_alert"].notification_type_for({"alert_level": level})
 
 
 @pytest.mark.parametrize(
@@ -92,6 +123,7 @@ GOOD = {
     "category": "BILLING",
     "audience": ["role_accounting & company_{company} else role_accounting else nobody"],
     "texts": {"en": {"title": "New invoice", "message": "Invoice {number} has arrived"}},
+    "actions": {"overdue": {"notification_type": "{level} else warning", "audience": ["role_boss"]}},
 }
 
 
@@ -102,7 +134,10 @@ def test_another_application_brings_its_own_table(tmp_path: Path) -> None:
     assert [str(term) for term in row.audience_for({"company": 3})] == ["role_accounting & company_3"]
     assert [str(term) for term in row.audience_for({})] == ["role_accounting"]
     assert row.texts_for({"number": 7}) == {"en": {"title": "New invoice", "message": "Invoice 7 has arrived"}}
-    assert row.notification_type == "info"
+    assert row.notification_type_for({"level": "error"}) == "info"
+    overdue = row.of_action("overdue")
+    assert [str(term) for term in overdue.audience_for({})] == ["role_boss"]
+    assert (overdue.texts, overdue.notification_type_for({"level": "error"})) == (row.texts, "error")
     with pytest.raises(InvalidInput, match="one of invoice"):
         event_type(load_catalog(path), "system")
 
@@ -132,6 +167,12 @@ def test_another_application_brings_its_own_table(tmp_path: Path) -> None:
                 ({"texts": {"en": {"title": "T", "message": "{x!r:>9}"}}}, "placeholders such as"),
                 ({"texts": {"English!": {"title": "T", "message": "M"}}}, "English!"),
                 ({"colour": "red"}, r"invoice\.colour"),
+                ({"notification_type": "{a} else {b}"}, r"invoice\.notification_type"),
+                ({"notification_type": "a else info"}, r"invoice\.notification_type"),
+                ({"notification_type": "{a} else {b} else info"}, r"invoice\.notification_type"),
+                ({"actions": {"overdue": {"audience": ["a b"]}}}, r"invoice\.actions\.overdue\.audience\.0"),
+                ({"actions": {"overdue": {"texts": {}}}}, r"invoice\.actions\.overdue\.texts"),
+                ({"actions": {"overdue": {"actions": {}}}}, r"invoice\.actions\.overdue\.actions"),
             ]
         ),
     ],
