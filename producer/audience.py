@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from shared.audience import NAME_EXPECTED, Term, parse_term
-from shared.errors import InvalidAudience, InvalidInput
+from shared.directory import person_id
+from shared.errors import InvalidAudience
 from shared.models import EVERYONE, ROLE, USER
-from shared.texts import is_storable
+
+__all__ = ["everyone", "group", "person_id", "role", "user"]
 
 
 def role(name: str) -> Term:
@@ -35,14 +37,3 @@ def user(person: Any) -> Term:
 def everyone() -> Term:
     """Every active person."""
     return Term((EVERYONE,))
-
-
-def person_id(person: Any, field: str = "person") -> str:
-    """The application's id of a person (or stage) given as an id (text or number) or an object with one.
-
-    Raises: InvalidInput for anything else.
-    """
-    for candidate in (person, getattr(person, "external_id", None), getattr(person, "id", None)):
-        if isinstance(candidate, (str, int)) and not isinstance(candidate, bool) and candidate != "" and is_storable(str(candidate)):
-            return str(candidate)
-    raise InvalidInput.field(field, person, "an id (text or number) or an object with an id")
