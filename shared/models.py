@@ -6,15 +6,17 @@ A notification is (recipient, event): the text stands once, on the event. `users
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
+    ColumnElement,
     DateTime,
     FetchedValue,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     Integer,
@@ -23,17 +25,20 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
+    select,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 from sqlalchemy.ext.hybrid import hybrid_property
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import UserDefinedType
 
 NOTIFICATION_TYPES = ("info", "success", "warning", "error")
 PRIORITIES = ("low", "normal", "high", "critical")
 FORMATS = ("plain", "rich")
 EVENT_STATUSES = ("pending", "planned", "processed", "failed")
+COUNTED_CHANGES = ("delivered", "seen", "read", "deleted")
+GATEWAY_DEAD_AFTER_SECONDS = 30  # of silence; it is heard every 10 s
 
 ROLE = "role_"
 USER = "user_"
@@ -148,6 +153,7 @@ class NotificationEvent(Base):
         CheckConstraint(f"format IN {FORMATS}", name="format_known"),
         Index("notification_events_pending", "bulk", "id", postgresql_where=text("status = 'pending'")),
         Index("notification_events_planned", "id", postgresql_where=text("status = 'planned'")),
+        Index("notification_events_failed", "id", postgresql_where=text("status = 'failed'")),
         Index("notification_events_source_user", "source_user_id", postgresql_where=text("source_user_id IS NOT NULL")),
         Index("notification_events_template_faults", "id", postgresql_where=text("template_faults IS NOT NULL")),
     )
@@ -271,3 +277,141 @@ class AuditRecord(Base):
         Index("audit_log_actor", "actor", "at", "id"),
         Index("audit_log_action", "action", "at", "id"),
     )
+
+
+class Gateway(Base):
+    """A gateway process. It says every 10 s that it lives; what is silent for 30 s counts as dead."""
+
+    __tablename__ = "gateways"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    name: Mapped[str]
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    heard_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class WebSocketConnection(Base):
+    """Someone's open socket, and through which gateway. Written within a second, gone with its gateway."""
+
+    __tablename__ = "websocket_connections"
+
+    gateway_id: Mapped[int] = mapped_column(ForeignKey("gateways.id", ondelete="CASCADE"))
+    number: Mapped[int] = mapped_column(BigInteger)
+    user_id: Mapped[int] = mapped_column(BigInteger)
+    connected_at: Mapped[datetime]
+
+    gateway: Mapped[Gateway] = relationship()
+    user: Mapped[User] = relationship(primaryjoin="foreign(WebSocketConnection.user_id) == User.id", viewonly=True)
+
+    __table_args__ = (PrimaryKeyConstraint("gateway_id", "number"), Index("websocket_connections_user_id", "user_id"))
+
+    @hybrid_property
+    def is_active(self) -> bool:
+        """Whether its gateway lives; a closed connection has no row."""
+        return datetime.now(UTC) - self.gateway.heard_at < timedelta(seconds=GATEWAY_DEAD_AFTER_SECONDS)
+
+    @is_active.inplace.expression
+    @classmethod
+    def _is_active(cls) -> ColumnElement[bool]:
+        alive = func.now() - timedelta(seconds=GATEWAY_DEAD_AFTER_SECONDS)
+        return cls.gateway_id.in_(select(Gateway.id).where(Gateway.heard_at > alive))
+
+
+class BatchReceipt(Base):
+    """Who of a batch has confirmed it over a socket: a bit per person, in the order of the batch."""
+
+    __tablename__ = "batch_receipts"
+
+    event_id: Mapped[int] = mapped_column(BigInteger)
+    n: Mapped[int] = mapped_column(Integer)
+    delivered: Mapped[bytes] = mapped_column(server_default="")
+
+    __table_args__ = (
+        PrimaryKeyConstraint("event_id", "n"),
+        ForeignKeyConstraint(["event_id", "n"], ["event_batches.event_id", "event_batches.n"], ondelete="CASCADE"),
+    )
+
+
+class CountChange(Base):
+    """What happened to which notifications; appended with the change, soon folded into the counts."""
+
+    __tablename__ = "count_changes"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    what: Mapped[str]
+    event_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+    user_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger))
+
+    __table_args__ = (CheckConstraint(f"what IN {COUNTED_CHANGES}", name="what_known"),)
+
+
+class SocketTime(Base):
+    """When a gateway handed a batch to how many people; soon folded into `hourly_times`."""
+
+    __tablename__ = "socket_times"
+
+    id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), primary_key=True)
+    event_id: Mapped[int] = mapped_column(BigInteger)
+    people: Mapped[int] = mapped_column(Integer)
+    handed_at: Mapped[datetime]
+
+
+class EventCount(Base):
+    """What became of an event, in people. `roles`: those that it reached."""
+
+    __tablename__ = "event_counts"
+
+    event_id: Mapped[int] = mapped_column(ForeignKey("notification_events.id", ondelete="CASCADE"), primary_key=True, autoincrement=False)
+    roles: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    stored: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    delivered: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    seen: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    read: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    deleted: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+
+
+class DailyCount(Base):
+    """What became of the events of a day (UTC); role '' is everyone, since people have several roles or none."""
+
+    __tablename__ = "daily_counts"
+
+    day: Mapped[date]
+    role: Mapped[str]
+    notification_type: Mapped[str]
+    category: Mapped[str]
+    sent: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    stored: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    delivered: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    seen: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    read: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    deleted: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+
+    __table_args__ = (PrimaryKeyConstraint("day", "role", "notification_type", "category"),)
+
+
+class HourlyTime(Base):
+    """How long notifications took from their event to being stored, and to a socket: a histogram an hour."""
+
+    __tablename__ = "hourly_times"
+
+    hour: Mapped[datetime]
+    step: Mapped[str]
+    bucket: Mapped[int] = mapped_column(SmallInteger)
+    people: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("hour", "step", "bucket"),
+        CheckConstraint("step IN ('store', 'socket')", name="step_known"),
+    )
+
+
+class Counting(Base):
+    """One row: batches stored by transactions up to `stored_xid` are in the counts."""
+
+    __tablename__ = "counting"
+
+    is_only: Mapped[bool] = mapped_column(primary_key=True, server_default=text("true"))
+    stored_xid: Mapped[int] = mapped_column(Xid8)
+    counted_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (CheckConstraint("is_only", name="one_row"),)
