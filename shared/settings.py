@@ -51,6 +51,7 @@ class Settings(BaseModel):
     data_dir: Path = Field(Path(".data"), alias="DATA_DIR", description="where the embedded servers and logs keep their files")
     host: str = Field("127.0.0.1", alias="HOST", description="address the gateway listens on")
     port: int = Field(8000, alias="PORT", ge=1, le=65535, description="port the gateway listens on")
+    public_url: str | None = Field(None, alias="PUBLIC_URL", description="address that browsers reach the gateway at; none: http://HOST:PORT")
     database_url: str | None = Field(None, repr=False, alias="DATABASE_URL", description="PostgreSQL; none: the embedded server")
     redis_url: str | None = Field(None, repr=False, validation_alias=_names("REDIS_URL", "CHANNEL_LAYERS"), description="Redis or Valkey for pub/sub; none: the embedded server")
     broker_url: str | None = Field(None, repr=False, validation_alias=_names("BROKER_URL"), description="Celery's broker; none: as REDIS_URL")
@@ -72,6 +73,7 @@ class Settings(BaseModel):
     notification_batch_size: int = Field(1000, alias="NOTIFICATION_BATCH_SIZE", ge=1, le=10_000, description="people stored in one statement")
     notification_queue_size: int = Field(1000, alias="NOTIFICATION_QUEUE_SIZE", ge=1, description="messages kept waiting in the broker; further ones are left to the sweep, nothing is refused")
     notification_retention_days: int = Field(30, alias="NOTIFICATION_RETENTION_DAYS", ge=1, le=3650, description="older notifications are not shown")
+    notification_archive_dir: Path | None = Field(None, alias="NOTIFICATION_ARCHIVE_DIR", description="directory that old notifications are archived in before they are dropped; none: they are only dropped")
 
     max_body_bytes: int = Field(65_536, alias="MAX_BODY_BYTES", ge=1024, description="largest HTTP body")
     max_sockets: int = Field(20_000, alias="MAX_SOCKETS", ge=1, description="WebSockets a gateway process holds")
@@ -91,6 +93,13 @@ class Settings(BaseModel):
         if wrong:
             raise ValueError(f"origins such as https://app.example.com, without a path or `*` (not {', '.join(wrong)})")
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_address(cls, value: str | None) -> str | None:
+        if value is not None and not ORIGIN.fullmatch(value.rstrip("/")):
+            raise ValueError("an address such as https://notifications.example.com, without a path")
+        return None if value is None else value.rstrip("/")
 
     @field_validator("database_url")
     @classmethod
@@ -145,6 +154,14 @@ class Settings(BaseModel):
     def broker(self) -> str:
         """The broker's address in effect: BROKER_URL, or else Redis."""
         return self.broker_url or self.redis
+
+    @property
+    def public_address(self) -> str:
+        """Where browsers reach the gateway: PUBLIC_URL, or else where it listens."""
+        if self.public_url:
+            return self.public_url
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # "all" is no address to call
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
     def is_demo(self) -> bool:

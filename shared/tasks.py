@@ -16,6 +16,7 @@ PUBLISH_BATCHES = "workers.publish_batches"
 ANNOUNCE_PEOPLE = "workers.announce_people"
 SWEEP = "workers.sweep"
 MAKE_PARTITIONS = "workers.make_partitions"
+CLEAN_UP = "workers.clean_up"
 
 QUEUE_OF = {
     PROCESS_EVENT: EVENTS,
@@ -25,4 +26,5 @@ QUEUE_OF = {
     PUBLISH_BATCHES: UPKEEP,
     SWEEP: UPKEEP,
     MAKE_PARTITIONS: UPKEEP,
+    CLEAN_UP: BULK,  # archiving may take minutes: never in the way of single notifications
 }

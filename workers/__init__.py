@@ -5,4 +5,6 @@
     storing.py      batches → notifications
     publishing.py   stored batches → Redis
     upkeep.py       what stood still is taken up again; partitions ahead of time
+    retention.py    weeks that are old are archived and dropped
+    cleaning.py     everything else that has had its day
 """

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import redis
 from sqlalchemy.exc import OperationalError
@@ -15,10 +16,12 @@ from sqlalchemy.exc import OperationalError
 from shared import partitions
 from shared.database import transaction
 from shared.doorbell import ring
+from shared.errors import NotificationError
 from shared.logs import get_logger
 from shared.settings import get_settings
 from shared.tasks import (
     ANNOUNCE_PEOPLE,
+    CLEAN_UP,
     MAKE_PARTITIONS,
     PLAN_BULK,
     PROCESS_EVENT,
@@ -27,11 +30,14 @@ from shared.tasks import (
     SWEEP,
 )
 from shared.topics import PeopleMessage
-from workers import planning, publishing, storing, upkeep
+from workers import cleaning, planning, publishing, retention, storing, upkeep
 from workers.app import app
 from workers.publishing import StoredBatch
 
 TURN_SECONDS = 0.25  # of storing, so that a bulk worker is free for other events in between
+# Archiving a hundred million takes a quarter of an hour. The broker delivers the message again before that:
+# harmless, the second finds the lock taken.
+CLEAN_UP_SECONDS = 3600
 
 log = get_logger("workers")
 
@@ -172,3 +178,39 @@ def make_partitions() -> None:
     with transaction() as session:
         for name in partitions.make_partitions(session):
             log.info("partition_made", name=name)
+
+
+@app.task(name=CLEAN_UP, soft_time_limit=CLEAN_UP_SECONDS, time_limit=CLEAN_UP_SECONDS + 60)
+def clean_up() -> None:
+    """Archive and drop the weeks that are old, then delete, piece by piece, what has had its day."""
+    settings = get_settings()
+    with transaction() as session:
+        outdated = retention.find_outdated(session, settings)
+    for partition in outdated:
+        _retire(partition, settings.notification_archive_dir)
+    with transaction() as session:
+        limits = cleaning.find_limits(session, settings)
+    for rule in cleaning.RULES:
+        deleted = cleaning.delete_all(transaction, rule, limits)
+        if deleted:
+            log.info("cleaned", table=rule.table, rows=deleted)
+
+
+def _retire(partition: partitions.Partition, directory: Path | None) -> None:
+    """A week that can't be archived or dropped now stays for the next time; the others go on."""
+    try:
+        if directory is not None:
+            with transaction() as session:
+                archive = retention.archive_week(session, partition, directory)
+            if archive is None:
+                return  # another worker is at it
+            log.info("partition_archived", name=partition.name, notifications=archive.notifications, events=archive.events)
+        started = time.monotonic()
+        with transaction() as session:
+            is_dropped = retention.drop_week(session, partition)
+        if is_dropped:
+            log.info("partition_dropped", name=partition.name, seconds=round(time.monotonic() - started, 3))
+    except OperationalError as error:
+        log.warning("partition_kept", name=partition.name, reason=str(error.orig).strip().partition("\n")[0])
+    except (OSError, RuntimeError, NotificationError) as error:
+        log.error("partition_not_archived", name=partition.name, error=str(error))
