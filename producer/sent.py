@@ -2,7 +2,8 @@
 
 The work happens in a worker, while code written for the earlier system counts and iterates the result:
 so it is a sequence that waits for the notifications on first use. Reads the frozen plan in batches;
-never holds more than one batch of people.
+never holds more than one batch of people. The plan is kept for a day: who was reached before that is to be read
+from the counts of the event, or from an archive.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from shared.database import transaction
-from shared.errors import NotificationError, Timeout
+from shared.errors import NotFound, NotificationError, Timeout
 from shared.models import ROLE, NotificationEvent
 from shared.settings import Settings
 
@@ -133,8 +134,20 @@ class SentEvent(Sequence[SentNotification]):
         if self._batches is None:
             self.wait()
             with transaction(self._settings) as session:
-                self._batches = [tuple(row) for row in session.execute(BATCHES, {"id": self.id})]
+                found = [tuple(row) for row in session.execute(BATCHES, {"id": self.id})]
+            self._refuse_if_gone(found)
+            self._batches = found
         return self._batches
+
+    def _refuse_if_gone(self, found: list[tuple[int, str, int]]) -> None:
+        """Say so when the plan has been cleaned away, in part (its first batches go first) or as a whole."""
+        people = self.event.recipient_count
+        if [n for n, _, _ in found] != list(range(len(found))) or (people and not found):
+            raise NotFound(
+                f"event {self.id} reached {people} people, but who they were is kept for a day after sending only "
+                "(event.recipient_count stays)",
+                event_id=self.id, recipient_count=people,
+            )
 
     def _load(self, n: int, locale: str) -> list[SentNotification]:
         """One batch; kept until another is asked for, since indices and slices come one by one."""

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from producer import NotificationService, SentEvent
 from shared.database import engine, transaction
-from shared.errors import NotificationError, Timeout
+from shared.errors import NotFound, NotificationError, Timeout
 from shared.settings import Settings
 from tests.company import Company
 from tests.system import System
@@ -119,6 +119,22 @@ def test_a_failed_event_says_why(service: NotificationService, settings: Setting
     for use in (lambda: len(sent), lambda: list(sent), lambda: sent[0], sent.wait):
         with pytest.raises(NotificationError, match=f"event {sent.id} failed: too_old"):
             use()
+
+
+@pytest.mark.parametrize("gone", ["n = 0", "true"])
+def test_when_the_plan_has_been_cleaned_away_it_says_so(service: NotificationService, settings: Settings, gone: str) -> None:
+    sent = left(settings, "processed", one=PEOPLE[:2], other=PEOPLE[2:3])
+    with transaction(settings) as session:
+        session.execute(text("UPDATE notification_events SET recipient_count = 3 WHERE id = :id"), {"id": sent.id})
+        session.execute(text(f"DELETE FROM event_batches WHERE event_id = :id AND {gone}"), {"id": sent.id})
+    for use in (lambda: len(sent), lambda: list(sent), lambda: sent[0]):
+        with pytest.raises(NotFound, match=f"event {sent.id} reached 3 people, but who they were is kept for a day"):
+            use()
+    assert sent.wait().event.recipient_count == 3
+
+
+def test_an_event_that_reached_nobody_is_an_empty_sequence(service: NotificationService, settings: Settings) -> None:
+    assert list(left(settings, "processed")) == []
 
 
 def test_an_uncommitted_event_can_not_be_waited_for(service: NotificationService, settings: Settings) -> None:
