@@ -5,7 +5,7 @@ The broker carries doorbells only: everything that must not be lost stands in Po
 
 from __future__ import annotations
 
-from shared.tasks import CLEAN_UP, EVENTS, MAKE_PARTITIONS, QUEUE_OF, SWEEP
+from shared.tasks import CLEAN_UP, EVENTS, FOLD_COUNTS, MAKE_PARTITIONS, QUEUE_OF, SWEEP
 
 # -- What is carried --------------------------------------------------------------------------------
 task_serializer = "json"
@@ -49,9 +49,11 @@ timezone = "UTC"
 
 # -- Beat -------------------------------------------------------------------------------------------
 SWEEP_SECONDS = 5
+FOLD_SECONDS = 2  # how old the statistics are
 beat_schedule = {
     # Expires: messages of a time without workers must not pile up.
     "sweep": {"task": SWEEP, "schedule": SWEEP_SECONDS, "options": {"expires": SWEEP_SECONDS}},
+    "fold-counts": {"task": FOLD_COUNTS, "schedule": FOLD_SECONDS, "options": {"expires": FOLD_SECONDS}},
     "make-partitions": {"task": MAKE_PARTITIONS, "schedule": 3600, "options": {"expires": 3600}},
     "clean-up": {"task": CLEAN_UP, "schedule": 3600, "options": {"expires": 3600}},
 }

@@ -47,6 +47,7 @@ SHOWN = (
     Event.image,
     Event.actions,
     Event.thread_key,
+    Event.format,
     Event.priority,
     Event.created_at,
     Notification.seen_at,
@@ -65,26 +66,39 @@ COUNTS = text("""
 """).bindparams(bindparam("user_ids", type_=ARRAY(BigInteger)))
 
 # The inner statement locks in order; UPDATE alone would lock in the order its plan happens to read.
+# What changed is appended for the statistics in the same statement: counted exactly if it is committed.
 CHANGE = """
-    UPDATE notifications SET {assignments}
-    WHERE recipient_id = :user_id AND event_id BETWEEN :lowest AND :highest
-      AND event_id = ANY (ARRAY(
-        SELECT event_id FROM notifications
-        WHERE recipient_id = :user_id AND event_id BETWEEN :lowest AND :highest AND event_id = ANY (:event_ids)
-          AND {unchanged} AND deleted_at IS NULL AND archived_at IS NULL
-        ORDER BY recipient_id, event_id
-        FOR UPDATE))
-    RETURNING event_id
+    WITH changed AS (
+        UPDATE notifications SET {assignments}
+        WHERE recipient_id = :user_id AND event_id BETWEEN :lowest AND :highest
+          AND event_id = ANY (ARRAY(
+            SELECT event_id FROM notifications
+            WHERE recipient_id = :user_id AND event_id BETWEEN :lowest AND :highest AND event_id = ANY (:event_ids)
+              AND {unchanged} AND deleted_at IS NULL AND archived_at IS NULL
+            ORDER BY recipient_id, event_id
+            FOR UPDATE))
+        RETURNING recipient_id, event_id, {counted} AS counted
+    ), noted AS (
+        INSERT INTO count_changes (what, event_ids, user_ids)
+        SELECT what, array_agg(event_id), array_agg(recipient_id) FROM changed CROSS JOIN unnest(counted) AS what
+        GROUP BY what
+    )
+    SELECT event_id FROM changed
 """
 
 
-def _change(assignments: str, unchanged: str) -> Any:
-    return text(CHANGE.format(assignments=assignments, unchanged=unchanged)).bindparams(bindparam("event_ids", type_=ARRAY(BigInteger)))
+def _change(assignments: str, unchanged: str, counted: str) -> Any:
+    statement = CHANGE.format(assignments=assignments, unchanged=unchanged, counted=counted)
+    return text(statement).bindparams(bindparam("event_ids", type_=ARRAY(BigInteger)))
 
 
-READ = _change("read_at = now(), seen_at = coalesce(seen_at, now())", "read_at IS NULL")
-SEEN = _change("seen_at = now()", "seen_at IS NULL")
-DELETE = _change("deleted_at = now()", "true")
+READ = _change(
+    "read_at = now(), seen_at = coalesce(seen_at, now())",
+    "read_at IS NULL",
+    "CASE WHEN seen_at = read_at THEN ARRAY['read', 'seen'] ELSE ARRAY['read'] END",  # both now: not seen before
+)
+SEEN = _change("seen_at = now()", "seen_at IS NULL", "ARRAY['seen']")
+DELETE = _change("deleted_at = now()", "true", "ARRAY['deleted']")
 
 
 def oldest_shown(settings: Settings | None = None) -> int:

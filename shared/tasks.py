@@ -16,6 +16,7 @@ PUBLISH_BATCHES = "workers.publish_batches"
 ANNOUNCE_PEOPLE = "workers.announce_people"
 SWEEP = "workers.sweep"
 MAKE_PARTITIONS = "workers.make_partitions"
+FOLD_COUNTS = "workers.fold_counts"
 CLEAN_UP = "workers.clean_up"
 
 QUEUE_OF = {
@@ -26,5 +27,6 @@ QUEUE_OF = {
     PUBLISH_BATCHES: UPKEEP,
     SWEEP: UPKEEP,
     MAKE_PARTITIONS: UPKEEP,
+    FOLD_COUNTS: UPKEEP,
     CLEAN_UP: BULK,  # archiving may take minutes: never in the way of single notifications
 }

@@ -31,7 +31,7 @@ from shared.tasks import BULK, EVENTS, UPKEEP
 from tests.company import Company
 from tests.system import System
 
-TABLES = ("audit_log", "services", "notification_templates", "notifications", "event_batches", "notification_events", "memberships", "groups", "users")
+TABLES = ("count_changes", "socket_times", "daily_counts", "hourly_times", "websocket_connections", "audit_log", "services", "notification_templates", "notifications", "event_batches", "notification_events", "memberships", "groups", "users")
 EMPTY = text("; ".join(f"DELETE FROM {table}" for table in TABLES))
 
 _servers: EmbeddedServers | None = None

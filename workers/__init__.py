@@ -5,6 +5,7 @@
     storing.py      batches → notifications
     publishing.py   stored batches → Redis
     upkeep.py       what stood still is taken up again; partitions ahead of time
+    counting.py     what happened becomes counts
     retention.py    weeks that are old are archived and dropped
     cleaning.py     everything else that has had its day
 """

@@ -22,6 +22,7 @@ from shared.settings import get_settings
 from shared.tasks import (
     ANNOUNCE_PEOPLE,
     CLEAN_UP,
+    FOLD_COUNTS,
     MAKE_PARTITIONS,
     PLAN_BULK,
     PROCESS_EVENT,
@@ -30,7 +31,7 @@ from shared.tasks import (
     SWEEP,
 )
 from shared.topics import PeopleMessage
-from workers import cleaning, planning, publishing, retention, storing, upkeep
+from workers import cleaning, counting, planning, publishing, retention, storing, upkeep
 from workers.app import app
 from workers.publishing import StoredBatch
 
@@ -165,11 +166,21 @@ def sweep() -> None:
     with transaction() as session:
         too_old = upkeep.fail_too_old(session)
         storing.finish_events(session)
+        upkeep.forget_dead_gateways(session)
         doors = upkeep.doors_to_ring(session)
     for event_id in too_old:
         log.error("event_failed", event_id=event_id, error="too_old")
     for door in doors:
         ring(door)
+
+
+@app.task(name=FOLD_COUNTS)
+def fold_counts() -> None:
+    """Fold what happened into the statistics."""
+    with transaction() as session:
+        took_all = counting.fold_counts(session)
+    if not took_all:
+        ring(FOLD_COUNTS)
 
 
 @app.task(name=MAKE_PARTITIONS)

@@ -34,6 +34,9 @@ FAIL_TOO_OLD = text("""
     RETURNING id
 """)
 
+# After 30 s it counts as dead wherever it is asked for; one that only slept may still come back.
+FORGET_DEAD = text("DELETE FROM gateways WHERE heard_at < now() - interval '5 minutes'")
+
 
 def doors_to_ring(session: Session) -> list[str]:
     """The tasks for which something waits."""
@@ -45,3 +48,8 @@ def fail_too_old(session: Session) -> list[int]:
     """Give up events that nobody planned within a day: their partition and cursors have gone by."""
     oldest = first_event_id_at(datetime.now(UTC) - MAX_PLAN_AGE)
     return list(session.scalars(FAIL_TOO_OLD, {"oldest": oldest}))
+
+
+def forget_dead_gateways(session: Session) -> None:
+    """Gateways that have long been silent go, and with them the connections they held."""
+    session.execute(FORGET_DEAD)
