@@ -88,12 +88,9 @@ CREATE TABLE counting (
     counted_at timestamptz NOT NULL DEFAULT now()
 );
 INSERT INTO counting (stored_xid) VALUES (pg_current_xact_id());
-
-CREATE INDEX notification_events_failed ON notification_events (id) WHERE status = 'failed';
 """
 
 UNDO = """
-DROP INDEX notification_events_failed;
 DROP TABLE counting, hourly_times, daily_counts, event_counts, socket_times, count_changes, batch_receipts,
            websocket_connections, gateways;
 """
