@@ -26,13 +26,13 @@ from shared.settings import Settings, get_settings
 from shared.tasks import PROCESS_EVENT
 
 
-class EventOptions(TypedDict, total=False):
+class CommonOptions(TypedDict, total=False):
     """What every call takes beside its own parameters.
 
     category: instead of that of the catalogue's row. link, image: http(s) or a path of yours.
     actions: up to 5 of {"label", "link"}. thread_key: groups what belongs together.
     priority: "low", "normal" (default), "high" or "critical".
-    exclude: groups or people who get nothing. source_user: who caused it (id or object with an id).
+    exclude: groups or people who get nothing.
     idempotency_key: the same key of the same `source` is one event, however often it is sent.
     texts: {locale: {"title", "message"}}, instead of title and message.
     """
@@ -44,10 +44,15 @@ class EventOptions(TypedDict, total=False):
     thread_key: str | None
     priority: str
     exclude: Iterable[str | Term]
-    source_user: Any
     source: str
     idempotency_key: str | None
     texts: Mapping[str, Mapping[str, str]] | None
+
+
+class EventOptions(CommonOptions, total=False):
+    """source_user: who caused it (id or object with an id)."""
+
+    source_user: Any
 
 
 class Options(EventOptions, total=False):
@@ -104,7 +109,7 @@ class NotificationService:
                 title=title,
                 message=message,
                 notification_type=notification_type,
-                **_plain(options),
+                **plain_options(options),
             )
         )
 
@@ -141,13 +146,16 @@ class NotificationService:
         """Notify the participants of a stage."""
         return self._send(group("stage_" + person_id(stage_id, "stage_id")), title, message, notification_type, options)
 
+    def send(self, draft: EventDraft) -> SentEvent:
+        """Record an event that is put together already, as `happened()` does."""
+        return SentEvent(self._record(draft), self._settings, self._session)
+
     def _send(self, audience: AudienceLike, title: str | None, message: str | None, notification_type: str, options: Options) -> SentEvent:
         if options.get("texts") is None:  # the catalogue must not speak for someone who forgot
             for name, value in (("title", title), ("message", message)):
                 if value is None:
                     raise InvalidInput.field(name, None, "a text")
-        draft = EventDraft(audience=audience, title=title, message=message, notification_type=notification_type, **_plain(options))
-        return SentEvent(self._record(draft), self._settings, self._session)
+        return self.send(EventDraft(audience=audience, title=title, message=message, notification_type=notification_type, **plain_options(options)))
 
     def _record(self, draft: EventDraft) -> NotificationEvent:
         session = self._session
@@ -169,7 +177,7 @@ def _joined(target_roles: Iterable[str] | None, audience: AudienceLike | None) -
     return roles if audience is None else roles | parse_audience(audience)
 
 
-def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options as the draft takes them: people by their ids."""
     unknown = set(options) - Options.__annotations__.keys()
     if unknown:
