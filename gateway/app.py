@@ -13,6 +13,7 @@ from gateway import api, demo, errors, health, pages
 from gateway.announcements import Announcer
 from gateway.auth import Authenticator
 from gateway.live import Live
+from gateway.refusals import Refusals
 from shared.settings import Settings, get_settings
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")  # of a proxy in front; anything else is replaced
@@ -37,6 +38,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     authenticator = Authenticator(settings)
     app.extensions["authenticator"] = authenticator
     app.extensions["announcer"] = Announcer(authenticator)
+    app.extensions["refusals"] = Refusals(settings)
     app.before_request(_name_request)
     app.after_request(_add_headers)
     errors.register(app)

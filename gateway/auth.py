@@ -1,4 +1,5 @@
-"""Who is calling: bearer token, session cookie or ticket → claims → the person in the database.
+"""Who is calling: bearer token, session cookie or ticket → claims → the person in the database; or a
+service, by its key.
 
 A token says who; what they may do is read from the database each time. An Authorization header that
 is there decides alone: a bad one is refused, never replaced by the cookie.
@@ -17,11 +18,14 @@ from sqlalchemy.orm import Session
 
 from gateway import redis as gateway_redis
 from gateway import tickets
+from gateway.limits import RateLimits
 from gateway.people import Person, load_people
 from gateway.sessions import SESSION_COOKIE, check_csrf, read_session
 from gateway.transactions import in_transaction
+from shared.audit import NOBODY, Actor
 from shared.errors import Forbidden, Unauthorized
 from shared.installation import installation_id
+from shared.services import KnownService, find_service, is_service_key
 from shared.settings import Settings
 from shared.tokens import Claims, issue_token, verify_token
 
@@ -43,6 +47,7 @@ class Authenticator:
         self.settings = settings
         self._redis: redis.Redis | None = None
         self._installation_id: str | None = None
+        self.limits = RateLimits(self)
 
     def issue_token(self, external_id: str, lifetime_seconds: int | None = None) -> str:
         """A bearer token for one person."""
@@ -77,6 +82,10 @@ class Authenticator:
     def person(self, claims: Claims) -> Person:
         """The person that claims name, as the database knows them now. Raises: Unauthorized, Unavailable."""
         return in_transaction(self.settings, lambda session: find_person(session, claims.person))
+
+    def service(self, key: str) -> KnownService:
+        """The active service that a key belongs to. Raises: Unauthorized, Unavailable."""
+        return in_transaction(self.settings, lambda session: find_service(session, key))
 
     @property
     def redis(self) -> redis.Redis:
@@ -120,18 +129,40 @@ def current_caller() -> Caller:
     return caller
 
 
+def current_service() -> KnownService | None:
+    """The service that is calling, where services may; None when a person is."""
+    service: KnownService | None = g.get("service")
+    return service
+
+
+def current_actor() -> Actor:
+    """Who is calling, as the audit log names them; `nobody` when the request did not prove it."""
+    if (service := current_service()) is not None:
+        name = Actor.service(service.name).name
+    elif "caller" in g:
+        name = Actor.person(g.caller.claims.person).name
+    else:
+        name = NOBODY
+    return Actor(name, request.remote_addr, g.get("request_id"))
+
+
 def requires_person(view: View) -> View:
     """Let only known, active people in; writes by cookie also need the CSRF value."""
 
     @wraps(view)
     def guarded(*arguments: Any, **named: Any) -> Any:
         authenticator = current_authenticator()
+        if (key := _service_key()) is not None:
+            g.service = authenticator.service(key)
+            raise Forbidden("this is for people: a service has no inbox and sees nobody's", reason="person_needed")
         caller = authenticator.caller(request)
         if caller is None:
             raise Unauthorized("no token: expected `Authorization: Bearer <token>` or a session cookie", reason="missing")
         if caller.is_session:
             check_csrf(request, caller.claims)
-        g.caller, g.person = caller, authenticator.person(caller.claims)
+        g.caller = caller
+        g.person = authenticator.person(caller.claims)
+        authenticator.limits.count_request(g.person)
         return view(*arguments, **named)
 
     guarded.requires_person = True  # type: ignore[attr-defined]  # what the test of the URL map looks for
@@ -150,6 +181,34 @@ def requires_role(roles: Callable[[Settings], tuple[str, ...]]) -> Callable[[Vie
         return requires_person(guarded)  # type: ignore[return-value]
 
     return decorate
+
+
+def requires_service_or_role(permission: str, roles: Callable[[Settings], tuple[str, ...]]) -> Callable[[View], View]:
+    """Let services in that have a permission, and people who have one of the roles that a setting names."""
+
+    def decorate(view: View) -> View:
+        as_person = requires_role(roles)(view)
+
+        @wraps(as_person)
+        def guarded(*arguments: Any, **named: Any) -> Any:
+            key = _service_key()
+            if key is None:
+                return as_person(*arguments, **named)
+            service = g.service = current_authenticator().service(key)
+            if permission not in service.permissions:
+                raise Forbidden(f"this needs the permission {permission!r}, which the service lacks", permission=permission)
+            return view(*arguments, **named)
+
+        return guarded  # type: ignore[return-value]
+
+    return decorate
+
+
+def _service_key() -> str | None:
+    """The service key that the request carries, if it is one."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    token = token.strip()
+    return token if scheme.lower() == "bearer" and is_service_key(token) else None
 
 
 def refuse_without(roles: tuple[str, ...], what: str) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response, g, jsonify, request
+from collections.abc import Mapping
+
+from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
+from gateway.auth import current_actor
+from gateway.refusals import Refusal, Refusals
 from gateway.sessions import SESSION_COOKIE, clear_cookies
-from shared.errors import NotificationError, Unauthorized, Unavailable
+from shared.errors import Forbidden, NotificationError, RateLimited, Unauthorized, Unavailable
 from shared.logs import get_logger
 
 RETRY_AFTER_SECONDS = 2
@@ -20,6 +24,14 @@ CODES = {
     413: "too_large",
     415: "unsupported_media_type",
 }
+
+# What the audit log keeps of a refusal. A browser without a token, or with one that has expired, is no news.
+AUDITED: Mapping[type[NotificationError], str] = {
+    Forbidden: "permission.refused",
+    Unauthorized: "credentials.refused",
+    RateLimited: "rate.limited",
+}
+NO_NEWS = ("missing", "expired")
 
 log = get_logger("gateway")
 
@@ -35,7 +47,11 @@ def refused(error: NotificationError) -> Response:
     """An error of our tree, with its own status."""
     if error.status >= 500:
         log.warning("request_failed", path=request.path, code=error.code, message=error.message)
+    if type(error) in AUDITED and error.details.get("reason") not in NO_NEWS:
+        _remember(AUDITED[type(error)], error)
     answer = _answer(error.code, error.message, error.details, error.status)
+    if isinstance(error, RateLimited):
+        answer.headers["Retry-After"] = str(error.details["retry_after_seconds"])
     if isinstance(error, Unauthorized):
         known = 'Bearer realm="notifications"'
         answer.headers["WWW-Authenticate"] = f'{known}, error="invalid_token"' if "Authorization" in request.headers else known
@@ -44,6 +60,14 @@ def refused(error: NotificationError) -> Response:
     if isinstance(error, Unavailable):
         answer.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     return answer
+
+
+def _remember(action: str, error: NotificationError) -> None:
+    refusals: Refusals = current_app.extensions["refusals"]
+    actor = current_actor()
+    rule = request.url_rule.rule if request.url_rule else "?"  # the rule, not the path: of those there are few
+    reason = error.details.get("reason") or error.details.get("limit") or error.message
+    refusals.count(Refusal(action, actor.name, actor.address, f"{request.method} {rule}", str(reason)))
 
 
 def refused_by_http(error: HTTPException) -> AnyResponse:

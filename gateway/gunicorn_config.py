@@ -51,6 +51,7 @@ def post_fork(server: Any, worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     _live(worker).start()
+    worker.wsgi.extensions["refusals"].start()
 
 
 def worker_int(worker: Any) -> None:
@@ -61,6 +62,7 @@ def worker_exit(server: Any, worker: Any) -> None:
     """After SIGTERM: the pool is empty at once, the parked sockets are ours to close."""
     if getattr(worker, "wsgi", None) is not None:
         _live(worker).stop()
+        worker.wsgi.extensions["refusals"].stop()
 
 
 def _live(worker: Any) -> Any:

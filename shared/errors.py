@@ -9,6 +9,7 @@
     ├── Forbidden               403  known, but not allowed to do this
     ├── NotFound                404  not there, or not yours
     ├── Conflict                409  the same idempotency key with other content
+    ├── RateLimited             429  retryable: more than a person may ask or send in a second
     ├── Timeout                 504  retryable: the wait ended before the work did
     ├── Unavailable             503  retryable: a server could not be reached, or is busy
     └── SettingsError           500  all faults of the configuration, in one message
@@ -96,6 +97,14 @@ class Conflict(NotificationError):
 
     code = "conflict"
     status = 409
+
+
+class RateLimited(NotificationError):
+    """More than a person may ask or send in a second; `retry_after_seconds` is in the details."""
+
+    code = "rate_limited"
+    status = 429
+    retryable = True
 
 
 class Timeout(NotificationError):

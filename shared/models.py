@@ -153,6 +153,7 @@ class NotificationEvent(Base):
         CheckConstraint(f"format IN {FORMATS}", name="format_known"),
         Index("notification_events_pending", "bulk", "id", postgresql_where=text("status = 'pending'")),
         Index("notification_events_planned", "id", postgresql_where=text("status = 'planned'")),
+        Index("notification_events_failed", "id", postgresql_where=text("status = 'failed'")),
         Index("notification_events_source_user", "source_user_id", postgresql_where=text("source_user_id IS NOT NULL")),
         Index("notification_events_template_faults", "id", postgresql_where=text("template_faults IS NOT NULL")),
     )

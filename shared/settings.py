@@ -66,6 +66,8 @@ class Settings(BaseModel):
     allowed_origins: tuple[str, ...] = Field((), alias="ALLOWED_ORIGINS", description="other origins whose pages may connect, comma-separated; `*` is refused")
     send_roles: tuple[str, ...] = Field(("admin", "rh"), alias="SEND_ROLES", description="roles that may send to roles over HTTP")
     broadcast_roles: tuple[str, ...] = Field(("admin",), alias="BROADCAST_ROLES", description="roles that may send to everyone over HTTP")
+    send_limits: Mapping[str, int] = Field({"admin": 100, "rh": 20, "*": 20}, alias="SEND_LIMITS", description="sends a second over HTTP that a person may make, by role, such as admin=100,rh=20,*=20; * is every other role; the highest of a person's roles counts; 0: no limit")
+    api_limit: int = Field(300, alias="API_LIMIT", ge=0, description="REST requests a second that a person may make; 0: no limit")
     demo: bool | None = Field(None, alias="DEMO", description="serve the page with four people; none: with embedded servers on loopback only")
 
     default_locale: str = Field("fr", alias="DEFAULT_LOCALE", pattern=f"^{LOCALE}$", description="language of texts that come without one")
@@ -85,6 +87,16 @@ class Settings(BaseModel):
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("send_limits", mode="before")
+    @classmethod
+    def _rates(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.split("=") for part in value.replace(" ", "").split(",") if part]
+        if not all(len(pair) == 2 and pair[0] and pair[1].isdecimal() and len(pair[1]) <= 9 for pair in pairs):
+            raise ValueError("a number for each role, such as admin=100,rh=20,*=20")
+        return {role: int(number) for role, number in pairs}
 
     @field_validator("allowed_origins")
     @classmethod

@@ -1,0 +1,99 @@
+"""Who was refused, for the audit log: counted here, written a few rows at a time.
+
+A refusal changes nothing, so it has no transaction to be recorded in, and a flood of them must not
+fill the disk: equal ones are one row with a count, and of the different ones a bounded number is
+written at a time; the rest is one row more that says how many they were. At most
+MAX_ROWS + 1 rows every FLUSH_SECONDS: 0.2 million rows (50 MB) a day from a flood that never ends, nothing
+without one. A gateway that is killed loses those of its last seconds; each has its line in the log.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import NamedTuple
+
+from sqlalchemy.orm import Session
+
+from gateway.transactions import in_transaction
+from shared import audit
+from shared.audit import NOBODY, Actor
+from shared.errors import Unavailable
+from shared.logs import get_logger
+from shared.settings import Settings
+
+FLUSH_SECONDS = 10.0
+MAX_ROWS = 20  # written at a time; the most frequent first
+MAX_KEPT = 1000  # different ones between two flushes: 300 KB
+
+log = get_logger("refusals")
+
+
+class Refusal(NamedTuple):
+    """What equal refusals have in common."""
+
+    action: str
+    actor: str
+    address: str | None
+    target: str
+    reason: str
+
+
+class Refusals:
+    """The refusals of one gateway process. Thread-safe. Started and stopped by whoever serves the app."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._counts: Counter[Refusal] = Counter()
+        self._others = 0
+        self._stopping = threading.Event()
+
+    def count(self, refusal: Refusal) -> None:
+        """Remember one; never waits for a server."""
+        log.warning(refusal.action.replace(".", "_"), actor=refusal.actor, target=refusal.target, reason=refusal.reason)
+        with self._lock:
+            if refusal in self._counts or len(self._counts) < MAX_KEPT:
+                self._counts[refusal] += 1
+            else:
+                self._others += 1
+
+    def flush(self) -> None:
+        """Write what was counted. What can't be written is kept for the next time, within the same bounds."""
+        with self._lock:
+            counts, self._counts = self._counts, Counter()
+            others, self._others = self._others, 0
+        if not counts:
+            return
+        shown = counts.most_common(MAX_ROWS)
+        rest = others + counts.total() - sum(number for _, number in shown)
+
+        def work(session: Session) -> None:
+            acts = [(Actor(one.actor, one.address), one.action, one.target, {"reason": one.reason, "count": number}) for one, number in shown]
+            if rest:
+                acts.append((Actor(NOBODY), "refusals.others", "", {"count": rest}))
+            audit.record_many(session, acts)
+
+        try:
+            in_transaction(self._settings, work)
+        except Unavailable:
+            with self._lock:
+                self._counts, self._others = counts + self._counts, self._others + others
+                while len(self._counts) > MAX_KEPT:
+                    self._others += self._counts.popitem()[1]
+
+    def start(self) -> None:
+        """Write every few seconds from now on. In the worker, after the fork."""
+        threading.Thread(target=self._run, name="refusals", daemon=True).start()
+
+    def stop(self) -> None:
+        """Write the last ones."""
+        self._stopping.set()
+        self.flush()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(FLUSH_SECONDS):
+            try:
+                self.flush()
+            except Exception:
+                log.exception("refusals_not_written")
