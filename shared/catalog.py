@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -121,11 +121,12 @@ class EventType(BaseModel):
             raise InvalidInput.field(f"data.{name}", value, "one of " + ", ".join(NOTIFICATION_TYPES))
         return str(value)
 
-    def texts_for(self, data: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-        """The default texts in every language. Raises: InvalidInput naming the data that one needs."""
+    def texts_for(self, data: Mapping[str, Any], but: Container[str] = ()) -> dict[str, dict[str, str]]:
+        """The default texts in every language `but` these. Raises: InvalidInput naming the data that one needs."""
         return {
             locale: {"title": _fill(words.title, data), "message": _fill(words.message, data)}
             for locale, words in self.texts.items()
+            if locale not in but
         }
 
 

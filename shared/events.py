@@ -19,11 +19,14 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from shared import templates
 from shared.audience import Audience, AudienceLike, Term, parse_audience, refuse_unknown
 from shared.catalog import event_type as find_event_type
 from shared.catalog import load_catalog
 from shared.errors import Conflict, InvalidInput, TooLarge, Unavailable
-from shared.models import NOTIFICATION_TYPES, PRIORITIES, NotificationEvent, User
+from shared.logs import get_logger
+from shared.models import FORMATS, NOTIFICATION_TYPES, PRIORITIES, NotificationEvent, User
+from shared.rich import PLAIN, RICH, clean_rich, plain_text
 from shared.settings import LOCALE, Settings, get_settings
 from shared.texts import MAX_MESSAGE, MAX_TITLE, check_text, is_storable, is_web_link
 
@@ -47,13 +50,17 @@ INSERT_ONCE = (
 )
 
 
+log = get_logger("events")
+
+
 @dataclass(kw_only=True, slots=True)
 class EventDraft:
     """What the caller says. What is None comes from the catalogue's row of `event_type` and `data["action"]`.
 
     `texts` is {locale: {"title", "message"}}; `title` and `message` are its short form in the default
     language. `audience` and `exclude` are terms as strings or objects. `source_user` and the people in
-    terms are named by the application's own ids.
+    terms are named by the application's own ids. `format` is that of the messages given here: "plain", or
+    "rich" for the HTML that `shared.rich` allows; templates have their own.
     """
 
     event_type: str = "system"
@@ -73,6 +80,7 @@ class EventDraft:
     source_user: str | int | None = None
     source: str = ""
     idempotency_key: str | None = None
+    format: str = PLAIN
 
 
 def record_event(session: Session, draft: EventDraft, settings: Settings | None = None) -> NotificationEvent:
@@ -86,9 +94,29 @@ def record_event(session: Session, draft: EventDraft, settings: Settings | None 
     values, audience = _checked(draft, settings)
     refuse_unknown(session, audience)
     values["source_user_id"] = _source_user_id(session, draft.source_user)
-    if draft.idempotency_key is None:
-        return session.scalars(INSERT, values).one()
-    return _record_once(session, values)
+    if not values["texts"]:
+        values |= _default_texts(session, draft.event_type, values["data"], settings)
+    values["search_text"] = _search_text(values["texts"], values["format"])
+    event = session.scalars(INSERT, values).one() if draft.idempotency_key is None else _record_once(session, values)
+    for fault in values.get("template_faults") or ():
+        log.warning("template_failed", event_id=event.id, **{key: fault[key] for key in ("name", "locale", "version")})
+    return event
+
+
+def _default_texts(session: Session, event_type: str, data: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    """What the event says when its caller says nothing: the active templates, and the catalogue where none is or it fails."""
+    row = find_event_type(load_catalog(settings.catalog_file), event_type, data.get("action"))
+    rendered = templates.render_active(session, event_type, row, data)
+    of_catalog = _checked_texts(row.texts_for(data, but=rendered.words))
+    words = {locale: templates.Words(**words) for locale, words in of_catalog.items()}
+    texts, found_format = templates.in_one_format({**words, **rendered.words})
+    return {"texts": texts, "format": found_format, "template_faults": rendered.faults or None}
+
+
+def _search_text(texts: Mapping[str, Mapping[str, str]], text_format: str) -> str:
+    """What is searched: the words, not the markup."""
+    read = plain_text if text_format == RICH else str
+    return fold(" ".join(f"{words['title']} {read(words['message'])}" for words in texts.values()))
 
 
 def _checked(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], Audience]:
@@ -96,12 +124,12 @@ def _checked(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], Aud
     data = _data(draft.data)
     row = find_event_type(load_catalog(settings.catalog_file), draft.event_type, data.get("action"))
     audience = parse_audience(row.audience_for(data) if draft.audience is None else draft.audience, draft.exclude)
-    texts = _texts(draft, settings) or _checked_texts(row.texts_for(data))
     values: dict[str, Any] = {
         "event_type": draft.event_type,
         "category": check_text("category", row.category if draft.category is None else draft.category, 50),
         "notification_type": _one_of("notification_type", row.notification_type_for(data) if draft.notification_type is None else draft.notification_type, NOTIFICATION_TYPES),
-        "texts": texts,
+        "texts": _texts(draft, settings),
+        "format": _one_of("format", draft.format, FORMATS),
         "data": data,
         "link": _link("link", draft.link),
         "image": _link("image", draft.image),
@@ -113,7 +141,6 @@ def _checked(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], Aud
         "source": check_text("source", draft.source, MAX_KEY) if draft.source else "",
     }
     values["content_hash"] = _content_hash(values, draft.source_user)
-    values["search_text"] = fold(" ".join(word for words in texts.values() for word in words.values()))
     values["idempotency_key"] = None if draft.idempotency_key is None else check_text("idempotency_key", draft.idempotency_key, MAX_KEY)
     return values, audience
 
@@ -138,26 +165,25 @@ def _texts(draft: EventDraft, settings: Settings) -> dict[str, dict[str, str]]:
             raise InvalidInput("texts: expected either texts or title and message, got both", field="texts")
         if not isinstance(draft.texts, Mapping) or not 1 <= len(draft.texts) <= MAX_LOCALES:
             raise InvalidInput.field("texts", draft.texts, f'{{"fr": {{"title": …, "message": …}}, …}} in at most {MAX_LOCALES} languages')
-        return _checked_texts(draft.texts)
+        return _checked_texts(draft.texts, draft.format)
     if draft.title is None and draft.message is None:
         return {}
-    return {settings.default_locale: _words("", {"title": draft.title, "message": draft.message})}
+    return {settings.default_locale: _words("", {"title": draft.title, "message": draft.message}, draft.format)}
 
 
-def _checked_texts(texts: Mapping[Any, Any]) -> dict[str, dict[str, str]]:
+def _checked_texts(texts: Mapping[Any, Any], text_format: str = PLAIN) -> dict[str, dict[str, str]]:
     for locale in texts:
         if not isinstance(locale, str) or not re.fullmatch(LOCALE, locale):
             raise InvalidInput.field("texts", locale, 'languages such as "fr" or "fr-CA"')
-    return {locale: _words(f"texts.{locale}.", words) for locale, words in texts.items()}
+    return {locale: _words(f"texts.{locale}.", words, text_format) for locale, words in texts.items()}
 
 
-def _words(prefix: str, words: Any) -> dict[str, str]:
+def _words(prefix: str, words: Any, text_format: str) -> dict[str, str]:
     if not isinstance(words, Mapping):
         raise InvalidInput.field(prefix.rstrip("."), words, "a title and a message")
-    return {
-        "title": check_text(prefix + "title", words.get("title"), MAX_TITLE),
-        "message": check_text(prefix + "message", words.get("message"), MAX_MESSAGE),
-    }
+    title = check_text(prefix + "title", words.get("title"), MAX_TITLE)
+    message = check_text(prefix + "message", words.get("message"), MAX_MESSAGE)
+    return {"title": title, "message": clean_rich(prefix + "message", message) if text_format == RICH else message}
 
 
 def _one_of(name: str, value: Any, known: tuple[str, ...]) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
+from shared.rich import RICH, plain_text
+
 NOTIFICATION = "notification"
 ROLE_NOTIFICATION = "role_notification"
 SYSTEM_MESSAGE = "system_message"
@@ -28,6 +30,7 @@ class EventLike(Protocol):
     image: Any
     actions: Any
     thread_key: Any
+    format: Any
     priority: Any
     created_at: Any
 
@@ -49,6 +52,7 @@ def notification_json(event: EventLike, locale: str, *, seen_at: datetime | None
         "category": event.category,
         "title": words["title"],
         "message": words["message"],
+        "format": event.format,
         "notification_type": event.notification_type,
         "priority": event.priority,
         "data": event.data,
@@ -66,7 +70,9 @@ def notification_json(event: EventLike, locale: str, *, seen_at: datetime | None
 def notification_frame(kind: str, notification: Mapping[str, Any]) -> bytes:
     """A `notification`, `role_notification` or `system_message` frame."""
     if kind == SYSTEM_MESSAGE:
-        return encode({"type": kind, "message": notification["message"], "notification": notification})
+        message = notification["message"]
+        text = plain_text(message) if notification["format"] == RICH else message
+        return encode({"type": kind, "message": text, "notification": notification})
     return encode({"type": kind, "notification": notification})
 
 

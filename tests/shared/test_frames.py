@@ -26,7 +26,7 @@ def event(**changes: Any) -> Any:
     return SimpleNamespace(**{
         "id": (1 << 53) - 1, "event_type": "system", "category": "SYSTEM", "notification_type": "info", "priority": "normal",
         "texts": {"fr": {"title": "Été", "message": "Ça va \u2028 \"'</script>"}, "en": {"title": "Summer", "message": "Fine"}},
-        "data": {"a": [1, {"b": None}]}, "link": "/a", "image": None, "actions": [], "thread_key": None, "created_at": MOMENT, **changes,
+        "data": {"a": [1, {"b": None}]}, "link": "/a", "image": None, "actions": [], "thread_key": None, "format": "plain", "created_at": MOMENT, **changes,
     })  # fmt: skip
 
 
@@ -53,7 +53,7 @@ def test_a_notification_holds_all_that_a_browser_shows() -> None:
     shown = notification_json(event(), "fr")
     assert shown == {
         "id": (1 << 53) - 1, "event_type": "system", "category": "SYSTEM", "title": "Été", "message": "Ça va \u2028 \"'</script>",
-        "notification_type": "info", "priority": "normal", "data": {"a": [1, {"b": None}]}, "link": "/a", "image": None, "actions": [],
+        "format": "plain", "notification_type": "info", "priority": "normal", "data": {"a": [1, {"b": None}]}, "link": "/a", "image": None, "actions": [],
         "thread_key": None, "created_at": "2026-11-22T11:30:05.123Z", "is_read": False, "read_at": None, "seen_at": None,
     }  # fmt: skip
     assert notification_json(event(), "en")["title"] == "Summer"
@@ -79,6 +79,13 @@ def test_a_system_message_says_its_text_as_the_specification_has_it() -> None:
     shown = notification_json(event(), "en")
     assert json.loads(notification_frame(SYSTEM_MESSAGE, shown)) == {"type": "system_message", "message": "Fine", "notification": shown}
     assert json.loads(notification_frame(ROLE_NOTIFICATION, shown)).keys() == {"type", "notification"}
+
+
+def test_a_system_message_says_its_text_without_the_markup_of_a_rich_one() -> None:
+    shown = notification_json(event(format="rich", texts={"en": {"title": "T", "message": "<p>a &amp; <b>b</b></p><p>c</p>"}}), "en")
+    frame = json.loads(notification_frame(SYSTEM_MESSAGE, shown))
+    assert frame["message"] == "a & b\nc"
+    assert (frame["notification"]["message"], frame["notification"]["format"]) == ("<p>a &amp; <b>b</b></p><p>c</p>", "rich")
 
 
 def test_encoding_keeps_what_json_can_say() -> None:
