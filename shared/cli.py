@@ -12,18 +12,20 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Column, Table
+from rich.table import Table
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from shared import migrations
 from shared.audience import Term, role_terms
+from shared.commands.archive import archive
+from shared.commands.events import events
 from shared.database import engine, transaction
 from shared.doorbell import ring
 from shared.errors import NotificationError
 from shared.events import EventDraft, record_event
 from shared.logs import configure_logs
-from shared.models import NOTIFICATION_TYPES, NotificationEvent
+from shared.models import NOTIFICATION_TYPES
 from shared.seed import seed as make_people
 from shared.seed import seed_demo
 from shared.settings import Settings, environment_name, get_settings
@@ -42,6 +44,10 @@ PEOPLE_OF_ROLE = text("""
 def cli() -> None:
     """Role-based notifications: run the service, look into it, send through it."""
     configure_logs(get_settings())
+
+
+cli.add_command(archive)
+cli.add_command(events)
 
 
 def main() -> None:
@@ -175,31 +181,6 @@ def _json_object(value: str | None) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise click.BadParameter("expected a JSON object", param_hint="--data")
     return parsed
-
-
-@cli.command()
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="how many, newest first")
-@click.option("--json", "as_json", is_flag=True, help="print JSON, one event a line")
-def events(limit: int, as_json: bool) -> None:
-    """List the newest events and what became of them."""
-    with transaction() as session:
-        found = session.query(NotificationEvent).order_by(NotificationEvent.id.desc()).limit(limit).all()
-    rows: list[dict[str, Any]] = [
-        {"id": event.id, "created_at": event.created_at.isoformat(timespec="seconds"), "event_type": event.event_type,
-         "audience": [" & ".join(term) for term in event.audience], "status": event.status,
-         "recipients": event.recipient_count, "error": event.error}
-        for event in found
-    ]
-    if as_json:
-        for row in rows:
-            click.echo(json.dumps(row, ensure_ascii=False))
-        return
-    table = Table(Column("id", no_wrap=True), "created", "type", "audience", "status", "people", "error")
-    for row in rows:
-        audience = ", ".join(row["audience"][:3]) + (" …" if len(row["audience"]) > 3 else "")
-        cells = (row["id"], row["created_at"], row["event_type"], audience, row["status"], row["recipients"], row["error"])
-        table.add_row(*("" if cell is None else str(cell) for cell in cells))
-    Console().print(table)
 
 
 @cli.command()

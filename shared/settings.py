@@ -6,20 +6,31 @@ With no DATABASE_URL and no REDIS_URL the addresses are those of the embedded se
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
 import re
 import secrets
 from collections.abc import Mapping
+from email.utils import parseaddr
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from shared.addresses import is_email_address, is_http_address, parse_smtp_url
 from shared.errors import SettingsError
 
 SERVERS_FILE = "servers.json"
@@ -76,6 +87,15 @@ class Settings(BaseModel):
     notification_queue_size: int = Field(1000, alias="NOTIFICATION_QUEUE_SIZE", ge=1, description="messages kept waiting in the broker; further ones are left to the sweep, nothing is refused")
     notification_retention_days: int = Field(30, alias="NOTIFICATION_RETENTION_DAYS", ge=1, le=3650, description="older notifications are not shown")
     notification_archive_dir: Path | None = Field(None, alias="NOTIFICATION_ARCHIVE_DIR", description="directory that old notifications are archived in before they are dropped; none: they are only dropped")
+
+    smtp_url: str | None = Field(None, repr=False, alias="SMTP_URL", description="mail server: smtps://user:password@host:465, smtp+starttls://user:password@host:587 or smtp://host:25; none: no mails")
+    email_from: str | None = Field(None, alias="EMAIL_FROM", validate_default=True, description="sender of mails, such as StageBloom <notifications@example.org>; needed with SMTP_URL")
+    email_fallback: bool = Field(True, alias="EMAIL_FALLBACK", description="with SMTP_URL: mail critical notifications that a person has not confirmed")
+    email_fallback_after_seconds: int = Field(60, alias="EMAIL_FALLBACK_AFTER_SECONDS", ge=1, le=86_400, description="how long a person has to confirm a critical notification before it is mailed")
+    email_link_base: str | None = Field(None, alias="EMAIL_LINK_BASE", description="http(s) address put before links that are paths, in mails; none: such links are left out")
+    webhook_url: str | None = Field(None, repr=False, alias="WEBHOOK_URL", description="http(s) address that gets every processed event; none: no webhook")
+    webhook_secret: str | None = Field(None, repr=False, alias="WEBHOOK_SECRET", validate_default=True, description="signs webhooks: whsec_ and 24 to 64 bytes in base64; needed with WEBHOOK_URL")
+    webhook_allow_private: bool = Field(False, alias="WEBHOOK_ALLOW_PRIVATE", description="let WEBHOOK_URL lead to private and loopback addresses")
 
     max_body_bytes: int = Field(65_536, alias="MAX_BODY_BYTES", ge=1024, description="largest HTTP body")
     max_sockets: int = Field(20_000, alias="MAX_SOCKETS", ge=1, description="WebSockets a gateway process holds")
@@ -143,6 +163,48 @@ class Settings(BaseModel):
         if value and len(value) < MIN_SECRET_LENGTH:
             raise ValueError("32 characters or more (RFC 7518 asks 256 bits for HS256)")
         return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _smtp_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_smtp_url(value)
+        return value
+
+    @field_validator("email_from")
+    @classmethod
+    def _sender(cls, value: str | None, info: ValidationInfo) -> str | None:
+        name, address = parseaddr(value or "")
+        if value is None and info.data.get("smtp_url") is None:
+            return None
+        if not is_email_address(address) or not name.isprintable():
+            raise ValueError("an address such as StageBloom <notifications@example.org>")
+        return value
+
+    @field_validator("email_link_base", "webhook_url")
+    @classmethod
+    def _http_address(cls, value: str | None) -> str | None:
+        if value is not None and not is_http_address(value):
+            raise ValueError("an address such as https://app.example.org/path")
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _signing_secret(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None and info.data.get("webhook_url") is None:
+            return None
+        try:
+            key = base64.b64decode((value or "").removeprefix("whsec_"), validate=True)
+        except ValueError:
+            key = b""
+        if not 24 <= len(key) <= 64:
+            raise ValueError("whsec_ and 24 to 64 random bytes in base64, as `openssl rand -base64 32` makes them")
+        return value
+
+    @property
+    def mails_critical(self) -> bool:
+        """Whether critical notifications that nobody confirmed go by mail."""
+        return self.email_fallback and self.smtp_url is not None
 
     @property
     def embedded_database(self) -> bool:
@@ -248,7 +310,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 def _fault(item: Any) -> str:
     key = str(item["loc"][0]) if item["loc"] else "?"
-    shown = "<hidden>" if key.endswith(("_KEY", "_URL")) or key == "CHANNEL_LAYERS" else repr(item["input"])
+    shown = "<hidden>" if key.endswith(("_KEY", "_URL", "_SECRET")) or key == "CHANNEL_LAYERS" else repr(item["input"])
     return f"{key}={shown}: {item['msg'].removeprefix('Value error, expected ').removeprefix('Value error, ')}"
 
 
