@@ -21,6 +21,7 @@ from gateway.transactions import in_transaction
 from shared.errors import NotFound, Unavailable
 from shared.models import ROLE
 from shared.settings import Settings
+from shared.tokens import OWN_ALGORITHM
 
 SHOWN_ROLES = ("stagiaire", "tuteur", "rh", "admin")
 SENDER_ROLE = "admin"
@@ -83,6 +84,8 @@ def refusal(settings: Settings, request: Request) -> str | None:
     """Why this request gets no demonstration; None when it does."""
     if not settings.is_demo:
         return "it is switched off"
+    if settings.jwt_algorithm != OWN_ALGORITHM:
+        return "tokens come from the identity provider"
     if not _is_loopback(request.remote_addr) or any(name in request.headers for name in PROXY_HEADERS):
         return "it answers browsers on the same machine only"
     if urlsplit(f"//{request.host}").hostname not in LOCAL_HOSTS:

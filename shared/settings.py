@@ -37,6 +37,7 @@ SERVERS_FILE = "servers.json"
 SECRET_FILE = "secret_key"
 MIN_SECRET_LENGTH = 32
 ORIGIN = re.compile(r"https?://[^\s/*?#@]+")
+JWKS_ADDRESS = re.compile(r"https?://[^\s/*?#@]+(/[^\s#]*)?|file:///[^?#]+")
 LOCALE = r"[a-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}"
 NO_SERVERS = "no server is running in {data_dir}: start it with `stagebloom run`, or set {key}"
 
@@ -68,7 +69,11 @@ class Settings(BaseModel):
     broker_url: str | None = Field(None, repr=False, validation_alias=_names("BROKER_URL"), description="Celery's broker; none: as REDIS_URL")
     database_pool_size: int = Field(8, alias="DATABASE_POOL_SIZE", ge=1, le=200, description="connections a process keeps to PostgreSQL")
 
-    secret_key: str = Field("", repr=False, alias="SECRET_KEY", description="signs tokens (HS256), 32 characters or more; none: made once and kept in DATA_DIR")
+    secret_key: str = Field("", repr=False, alias="SECRET_KEY", description="signs tokens (HS256) and sessions, 32 characters or more; none: made once and kept in DATA_DIR")
+    jwt_algorithm: Literal["HS256", "RS256"] = Field("HS256", alias="JWT_ALGORITHM", description="how bearer tokens are signed: HS256 with SECRET_KEY, RS256 by an identity provider")
+    jwt_jwks_url: str | None = Field(None, alias="JWT_JWKS_URL", validate_default=True, description="http(s) or file address of the identity provider's public keys; needed with RS256")
+    jwt_jwks_refresh_seconds: int = Field(300, alias="JWT_JWKS_REFRESH_SECONDS", ge=1, description="how old these keys may be before they are read again")
+    jwt_jwks_retry_seconds: int = Field(10, alias="JWT_JWKS_RETRY_SECONDS", ge=1, description="pause between two readings when a token names an unknown key")
     jwt_issuer: str = Field("stagebloom", alias="JWT_ISSUER", description="`iss` that tokens must carry")
     jwt_audience: str = Field("notifications", alias="JWT_AUDIENCE", description="`aud` that tokens must carry")
     jwt_person_claim: str = Field("sub", alias="JWT_PERSON_CLAIM", min_length=1, description="claim that names the person")
@@ -206,6 +211,16 @@ class Settings(BaseModel):
         """Whether critical notifications that nobody confirmed go by mail."""
         return self.email_fallback and self.smtp_url is not None
 
+    @field_validator("jwt_jwks_url")
+    @classmethod
+    def _keys_of_the_provider(cls, value: str | None, info: ValidationInfo) -> str | None:
+        is_needed = info.data.get("jwt_algorithm") == "RS256"
+        if value is not None and not is_needed:
+            raise ValueError("nothing, unless JWT_ALGORITHM is RS256: HS256 reads no public keys")
+        if is_needed and not JWKS_ADDRESS.fullmatch(value or ""):
+            raise ValueError("an address such as https://id.example.com/certs or file:///etc/keys.json, because JWT_ALGORITHM is RS256")
+        return value
+
     @property
     def embedded_database(self) -> bool:
         return self.database_url is None
@@ -254,9 +269,9 @@ class Settings(BaseModel):
         """SECRET_KEY, or one that is made once and kept in DATA_DIR (readable by this user only)."""
         if self.secret_key:
             return self.secret_key
-        path = self.data_dir / SECRET_FILE
+        path = f"{self.data_dir}/{SECRET_FILE}"
         try:
-            key = path.read_text() if path.exists() else _make_secret(path)
+            key = _read_secret(path, _state(path) or _make_secret(path))
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"SECRET_KEY: it is not set, and {path} can't be used: {error}", key="SECRET_KEY") from None
         if len(key) < MIN_SECRET_LENGTH:
@@ -264,8 +279,27 @@ class Settings(BaseModel):
         return key
 
 
-def _make_secret(path: Path) -> str:
+FileState = tuple[int, int, int]
+
+
+def _state(path: str) -> FileState | None:
+    """What is another when the file is another; None when there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=8)
+def _read_secret(path: str, state: FileState) -> str:
+    """The file, read once: reading it at every request was 5 % of a connect."""
+    return Path(path).read_text()
+
+
+def _make_secret(name: str) -> FileState:
     """Two processes at once end with the same key: the file appears whole, or was there already."""
+    path = Path(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -278,7 +312,8 @@ def _make_secret(path: Path) -> str:
             os.link(draft, path)
     finally:
         draft.unlink()
-    return path.read_text()
+    found = os.stat(path)
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def environment_name(field: str) -> str:

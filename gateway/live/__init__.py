@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -46,7 +48,7 @@ from shared.frames import encode
 from shared.logs import get_logger
 from shared.redis import connect
 from shared.settings import Settings
-from shared.tokens import Claims
+from shared.tokens import Claims, is_quick
 from shared.topics import BatchMessage, LiveMessage, PeopleMessage, StateMessage, live_topic
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
 
 log = get_logger("live")
 
-TICKETS_AT_ONCE = 32
+PROOFS_AT_ONCE = 32
 GOODBYES_AT_ONCE = 500
 # What a handshake leaves behind is cyclic, so the young are looked at often: with 50,000 objects instead
 # of 2,000, 5,000 browsers that came together cost 9 MB more for ever. The old are looked at seldom.
@@ -89,7 +91,7 @@ class Live:
             wait_seconds=self.limits.welcome_seconds,
             limit=RESUMED_AT_ONCE,
         )
-        self._tickets = Gatherer("tickets", self._redeem, wait_seconds=0, limit=TICKETS_AT_ONCE)
+        self._proofs = Gatherer("proofs", self._check, wait_seconds=0, limit=PROOFS_AT_ONCE)
         self._heartbeat = Heartbeat(loop, self._anonymous)
         self._subscriber = Subscriber(
             settings, self.limits, self._installation, self._receive, loop.flush, self._hiccup
@@ -99,7 +101,7 @@ class Live:
         hub.ring_tail = tail.ring
         hub.mark_unread = self._state.mark
         self._greenlets: list[Any] = [self._subscriber, tail, self._heartbeat, self._state]
-        self._greenlets += [self._receipts, self._welcome, self._resume, self._tickets]
+        self._greenlets += [self._receipts, self._welcome, self._resume, self._proofs]
 
     # The process: register, start, stop
 
@@ -182,7 +184,10 @@ class Live:
         if connection.expires_at:
             raise InvalidInput("authenticate: this connection is authenticated already")
         if ticket is not None:
-            self._tickets.put((connection, ticket))
+            self._proofs.put((connection, partial(self.authenticator.redeem_ticket, ticket)))
+            return
+        if not is_quick(self.settings, token or ""):
+            self._proofs.put((connection, partial(self.authenticator.verify_token, token or "")))
             return
         try:
             claims = self.authenticator.verify_token(token or "")
@@ -217,13 +222,13 @@ class Live:
             pong["cursor"] = known.text
         connection.queue(text_frame(encode(pong)))
 
-    def _redeem(self, waiting: list[tuple[Connection, str]]) -> None:
-        for _ in Pool(TICKETS_AT_ONCE).imap_unordered(lambda item: self._redeem_one(*item), waiting):
+    def _check(self, waiting: list[tuple[Connection, Callable[[], Claims]]]) -> None:
+        for _ in Pool(PROOFS_AT_ONCE).imap_unordered(lambda item: self._check_one(*item), waiting):
             pass
 
-    def _redeem_one(self, connection: Connection, ticket: str) -> None:
+    def _check_one(self, connection: Connection, proof: Callable[[], Claims]) -> None:
         try:
-            claims = self.authenticator.redeem_ticket(ticket)
+            claims = proof()
         except Unauthorized as error:
             connection.close(codes.BAD_CREDENTIALS, error.message)
         except Unavailable:
