@@ -5,8 +5,12 @@ The outbox is the pending row itself: whatever happens to the ring, the sweep fi
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 from sqlalchemy import event
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.orm import Mapper, Session, scoped_session
 
 from shared.doorbell import ring
 from shared.settings import Settings
@@ -17,6 +21,15 @@ RINGS = "notification_rings"  # in session.info: the tasks to ring for, with the
 def own_session(session: Session | scoped_session[Session] | None) -> Session | None:
     """The session itself; of a scoped one, that of the thread which asks."""
     return session() if isinstance(session, scoped_session) else session
+
+
+@contextmanager
+def joined(session: Session, mapper: Mapper[Any]) -> Iterator[Session]:
+    """A session of our own in the caller's transaction: usable while theirs is flushing, and nothing of
+    ours stays in theirs. All of it is in one savepoint; it commits nothing."""
+    connection = session.connection(bind_arguments={"mapper": mapper})
+    with Session(connection, join_transaction_mode="create_savepoint", expire_on_commit=False) as inner, inner.begin():
+        yield inner
 
 
 def ring_after_commit(session: Session, task: str, settings: Settings) -> None:

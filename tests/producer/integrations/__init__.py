@@ -1,0 +1,1 @@
+"""The adapters, with real applications of their kind."""
