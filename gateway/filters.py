@@ -108,13 +108,14 @@ def read_filters(given: Mapping[str, str]) -> Filters:
     kind = given.get("notification_type")
     if kind is not None and kind not in NOTIFICATION_TYPES:
         raise InvalidInput.field("notification_type", kind, "one of " + ", ".join(NOTIFICATION_TYPES))
+    since, until = read_moments(given)
     return Filters(
         is_read=_boolean(given, "is_read"),
         notification_type=kind,
-        category=_text(given, "category"),
-        event_type=_text(given, "event_type"),
-        since=_moment(given, "since", time.min),
-        until=_moment(given, "until", time.max),
+        category=read_text(given, "category"),
+        event_type=read_text(given, "event_type"),
+        since=since,
+        until=until,
     )
 
 
@@ -131,8 +132,8 @@ def read_words(given: Mapping[str, str]) -> tuple[str, ...]:
 
 def read_page(given: Mapping[str, str]) -> Page:
     """The page of a query string. Raises: InvalidInput naming the parameter."""
-    size = _whole(given, "page_size", MAX_PAGE_SIZE) or DEFAULT_PAGE_SIZE
-    number = _whole(given, "page", MAX_OFFSET // size + 1)
+    size = read_whole(given, "page_size", MAX_PAGE_SIZE) or DEFAULT_PAGE_SIZE
+    number = read_whole(given, "page", MAX_OFFSET // size + 1)
     cursor = given.get("cursor")
     if cursor is not None and number is not None:
         raise InvalidInput.field("page", given["page"], "either a page or a cursor, not both")
@@ -174,20 +175,27 @@ def _boolean(given: Mapping[str, str], name: str) -> bool | None:
     return value.lower() == "true"
 
 
-def _text(given: Mapping[str, str], name: str) -> str | None:
+def read_text(given: Mapping[str, str], name: str, longest: int = MAX_TEXT_CHARACTERS) -> str | None:
+    """A parameter as it is. Raises: InvalidInput when it is empty or too long."""
     value = given.get(name)
-    if value is not None and (not 0 < len(value) <= MAX_TEXT_CHARACTERS or "\0" in value):
-        raise InvalidInput.field(name, value, f"1 to {MAX_TEXT_CHARACTERS} characters")
+    if value is not None and (not 0 < len(value) <= longest or "\0" in value):
+        raise InvalidInput.field(name, value, f"1 to {longest} characters")
     return value
 
 
-def _whole(given: Mapping[str, str], name: str, largest: int) -> int | None:
+def read_whole(given: Mapping[str, str], name: str, largest: int) -> int | None:
+    """A number from 1 to `largest`. Raises: InvalidInput."""
     value = given.get(name)
     if value is None:
         return None
     if not _WHOLE.fullmatch(value) or not 1 <= int(value) <= largest:
         raise InvalidInput.field(name, value, f"a whole number from 1 to {largest}")
     return int(value)
+
+
+def read_moments(given: Mapping[str, str]) -> tuple[datetime | None, datetime | None]:
+    """`since` and `until`, aware. Raises: InvalidInput."""
+    return _moment(given, "since", time.min), _moment(given, "until", time.max)
 
 
 def _moment(given: Mapping[str, str], name: str, of_day: time) -> datetime | None:

@@ -17,7 +17,7 @@ from sqlalchemy import insert, select, tuple_
 from sqlalchemy.orm import Session
 
 from shared.errors import InvalidInput
-from shared.models import USER, AuditRecord
+from shared.models import USER, AuditRecord, NotificationEvent
 
 SERVICE = "service:"
 COMMAND_LINE = "cli"
@@ -77,6 +77,13 @@ def record_many(session: Session, acts: Sequence[tuple[Actor, str, str, Mapping[
     ]
     if rows:
         session.execute(insert(AuditRecord), rows)
+
+
+def record_send(session: Session, actor: Actor, action: str, event: NotificationEvent) -> None:
+    """Write down that an event was recorded: what kind and for whom, not what it says."""
+    audience = [" & ".join(term) for term in event.audience]
+    details = {"event_type": event.event_type, "priority": event.priority, "audience": shortened(audience), "exclude": shortened(event.exclude)}
+    record(session, actor, action, str(event.id), details)
 
 
 def shortened(names: Sequence[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from shared.database import transaction
 from shared.events import EventDraft, record_event
+from shared.services import PERMISSIONS, add_service
 from shared.settings import Settings
 from shared.tokens import issue_token
 
@@ -68,6 +69,11 @@ class Company:
     def bearer(self, external_id: str) -> dict[str, str]:
         """The headers of a request by this person."""
         return {"Authorization": f"Bearer {self.token(external_id)}"}
+
+    def service(self, name: str, *permissions: str) -> dict[str, str]:
+        """A service's headers; with every permission unless some are named."""
+        with transaction(self.settings) as session:
+            return {"Authorization": f"Bearer {add_service(session, name, permissions or PERMISSIONS)}"}
 
     def count(self, table: str) -> int:
         """How many rows a table has: 0 is what a refused request leaves."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from flask import Flask
 
-from gateway.api import notifications, sending, session, ticket
+from gateway.api import auditing, events, notifications, people, sending, session, templates, ticket
 
 
 def register(app: Flask) -> None:
     """Hang all REST doors into the app."""
-    for resource in (notifications, sending, session, ticket):
+    for resource in (auditing, events, notifications, people, sending, session, templates, ticket):
         app.register_blueprint(resource.blueprint)

@@ -42,7 +42,7 @@ def test_an_event_is_recorded_and_the_bell_rung(send, settings):
 
     assert answer.status_code == 202
     event = the_event(settings)
-    assert answer.json == {"event_id": event.id, "status": "pending"}
+    assert answer.json == {"event_id": event.id, "status": "pending", "repeated": False}
     assert event.audience == [["role_rh"]]
     assert event.exclude == ["user_sam"]
     assert event.texts == {"fr": {"title": "T", "message": "M"}}
@@ -102,7 +102,9 @@ def test_the_same_key_sends_once(send, company):
     first, second = send(ROLES, GOOD, **headers), send(ROLES, GOOD, **headers)
     assert (first.status_code, second.status_code) == (202, 202)
     assert first.json["event_id"] == second.json["event_id"]
+    assert (first.json["repeated"], second.json["repeated"]) == (False, True)
     assert company.count("notification_events") == 1
+    assert company.count("audit_log") == 1
 
 
 def test_the_same_key_with_other_content_is_a_conflict(send, company):
