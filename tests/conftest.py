@@ -27,12 +27,12 @@ from shared.logs import configure_logs
 from shared.migrations import upgrade
 from shared.redis import connect
 from shared.settings import Settings, get_settings
-from shared.tasks import BULK, EVENTS, UPKEEP
+from shared.tasks import BULK, DELIVERIES, EVENTS, UPKEEP
 from tests.company import Company
 from tests.system import System
 
 TABLES = ("count_changes", "socket_times", "daily_counts", "hourly_times", "websocket_connections", "audit_log", "services", "notification_templates", "notifications", "event_batches", "notification_events", "memberships", "groups", "users")
-EMPTY = text("; ".join(f"DELETE FROM {table}" for table in TABLES))
+EMPTY = text("; ".join([*(f"DELETE FROM {table}" for table in TABLES), "UPDATE delivery_channels SET failures = 0, paused_until = NULL"]))
 
 _servers: EmbeddedServers | None = None
 
@@ -122,7 +122,7 @@ def clean(settings: Settings, running_system: System, request: pytest.FixtureReq
     with connect(settings) as client:
         for key in client.scan_iter("stagebloom-limits:*"):  # someone of the same id may have sent much just now
             client.delete(key)
-        client.delete(EVENTS, BULK, UPKEEP)
+        client.delete(EVENTS, BULK, UPKEEP, DELIVERIES)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from shared.ids import first_event_id_at
 from shared.models import NotificationEvent
 from shared.settings import Settings
+from workers.delivery.planning import plan_webhooks
 from workers.publishing import StoredBatch
 from workers.storing import store_planned
 
@@ -147,6 +148,7 @@ def process_events(session: Session, settings: Settings, *, only: int | None = N
     batches = _plan(session, settings, small)
     stored = store_planned(session, batches)
     session.execute(FINISH, {"ids": small, "stored": True})
+    plan_webhooks(session, settings, small)
     return Turn(small, large, stored, took_all=not left and len(claimed) < EVENTS_PER_TURN)
 
 
@@ -158,6 +160,8 @@ def plan_bulk_event(session: Session, settings: Settings) -> tuple[int, int] | N
     session.execute(text("SET LOCAL work_mem = '128MB'"))  # 1,000,000 people are aggregated in memory
     batches = _plan(session, settings, claimed)
     session.execute(FINISH, {"ids": claimed, "stored": not batches})
+    if not batches:
+        plan_webhooks(session, settings, claimed)
     return claimed[0], len(batches)
 
 

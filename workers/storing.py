@@ -10,6 +10,8 @@ from __future__ import annotations
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from shared.settings import get_settings
+from workers.delivery.planning import note_critical, plan_webhooks
 from workers.publishing import StoredBatch, load_batches
 
 BATCHES_PER_TRANSACTION = 4  # of 1,000: some 20 ms, so that several workers share a large event evenly
@@ -55,7 +57,9 @@ def store_planned(session: Session, keys: list[tuple[int, int]]) -> list[StoredB
     values = {"event_ids": [event_id for event_id, _ in keys], "ns": [n for _, n in keys]}
     session.execute(STORE, values)
     session.execute(MARK_STORED, values)
-    return load_batches(session, keys)
+    batches = load_batches(session, keys)
+    note_critical(session, get_settings(), batches)
+    return batches
 
 
 def finish_events(session: Session, event_ids: list[int] | None = None) -> list[tuple[int, int]]:
@@ -64,4 +68,6 @@ def finish_events(session: Session, event_ids: list[int] | None = None) -> list[
     In a transaction of its own, after the storing one: of two workers that store an event's last
     batches side by side, neither sees the other's before it commits.
     """
-    return [(event_id, count) for event_id, count in session.execute(FINISH, {"ids": event_ids})]
+    finished = [(event_id, count) for event_id, count in session.execute(FINISH, {"ids": event_ids})]
+    plan_webhooks(session, get_settings(), [event_id for event_id, _ in finished])
+    return finished

@@ -27,12 +27,19 @@ from shared.tasks import (
     PLAN_BULK,
     PROCESS_EVENT,
     PUBLISH_BATCHES,
+    SEND_EMAILS,
+    SEND_WEBHOOKS,
     STORE_BATCHES,
     SWEEP,
 )
 from shared.topics import PeopleMessage
 from workers import cleaning, counting, planning, publishing, retention, storing, upkeep
 from workers.app import app
+from workers.delivery import claiming as deliveries
+from workers.delivery.email import EmailChannel
+from workers.delivery.planning import plan_emails
+from workers.delivery.turn import HARD_LIMIT_SECONDS, SOFT_LIMIT_SECONDS, take_turn
+from workers.delivery.webhook import WebhookChannel
 from workers.publishing import StoredBatch
 
 TURN_SECONDS = 0.25  # of storing, so that a bulk worker is free for other events in between
@@ -83,6 +90,7 @@ def _after(turn: planning.Turn) -> None:
     if turn.bulk:
         ring(PLAN_BULK)
     _publish(turn.batches)
+    _ring_webhook(turn.events)
     if turn.events:
         log.info("events_processed", events=len(turn.events), last_event_id=turn.events[-1],
                  people=sum(len(batch.recipient_ids) for batch in turn.batches))
@@ -128,6 +136,7 @@ def store_batches() -> None:
             finished = storing.finish_events(session, sorted({event_id for event_id, _ in keys}))
         for event_id, people in finished:
             log.info("event_processed", event_id=event_id, people=people)
+        _ring_webhook(finished)
 
 
 @app.task(name=PUBLISH_BATCHES)
@@ -154,6 +163,33 @@ def _publish(batches: Sequence[StoredBatch]) -> bool:
     return True
 
 
+def _ring_webhook(processed: Sequence[object]) -> None:
+    if processed and get_settings().webhook_url is not None:
+        ring(SEND_WEBHOOKS)
+
+
+@app.task(name=SEND_EMAILS, soft_time_limit=SOFT_LIMIT_SECONDS, time_limit=HARD_LIMIT_SECONDS)
+def send_emails() -> None:
+    """Mail what people have not confirmed in time."""
+    settings = get_settings()
+    if settings.smtp_url is None:
+        return
+    with transaction() as session:
+        batches, pending, skipped = plan_emails(session)
+    if batches:
+        log.info("emails_planned", batches=batches, pending=pending, skipped=skipped)
+        ring(SEND_EMAILS)
+    take_turn(EmailChannel(settings))
+
+
+@app.task(name=SEND_WEBHOOKS, soft_time_limit=SOFT_LIMIT_SECONDS, time_limit=HARD_LIMIT_SECONDS)
+def send_webhooks() -> None:
+    """Tell WEBHOOK_URL what was processed."""
+    settings = get_settings()
+    if settings.webhook_url is not None:
+        take_turn(WebhookChannel(settings))
+
+
 @app.task(name=ANNOUNCE_PEOPLE)
 def announce_people() -> None:
     """Tell the gateways that people, roles or memberships changed."""
@@ -167,7 +203,7 @@ def sweep() -> None:
         too_old = upkeep.fail_too_old(session)
         storing.finish_events(session)
         upkeep.forget_dead_gateways(session)
-        doors = upkeep.doors_to_ring(session)
+        doors = upkeep.doors_to_ring(session) + deliveries.doors_to_ring(session, get_settings())
     for event_id in too_old:
         log.error("event_failed", event_id=event_id, error="too_old")
     for door in doors:

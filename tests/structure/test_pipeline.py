@@ -8,6 +8,10 @@ import celeryconfig
 from shared import tasks as names
 from tests.system import ROOT
 from workers.app import app
+from workers.delivery.claiming import LEASE_SECONDS
+from workers.delivery.email import EmailChannel
+from workers.delivery.turn import HARD_LIMIT_SECONDS, SOFT_LIMIT_SECONDS, TURN_SECONDS
+from workers.delivery.webhook import WebhookChannel
 
 TASKS = {value for name, value in vars(names).items() if name.isupper() and isinstance(value, str) and value.startswith("workers.")}
 
@@ -31,3 +35,14 @@ def test_beat_rings_only_doors_that_exist_and_lets_its_messages_expire() -> None
 
 def test_tasks_end_before_the_broker_would_deliver_them_again() -> None:
     assert celeryconfig.task_soft_time_limit < celeryconfig.task_time_limit < celeryconfig.broker_transport_options["visibility_timeout"]
+
+
+def test_a_claim_outlives_whoever_sends_it() -> None:
+    assert TURN_SECONDS < SOFT_LIMIT_SECONDS < HARD_LIMIT_SECONDS < LEASE_SECONDS
+
+
+def test_a_channel_whose_provider_hangs_leaves_processes_to_the_others() -> None:
+    lines = [line for line in (ROOT / "Procfile").read_text().splitlines() if f"--queues {names.DELIVERIES} " in line]
+    processes = int(re.findall(r"--concurrency (\d+)", lines[0])[0])
+    assert len(lines) == 1
+    assert processes >= EmailChannel.senders + WebhookChannel.senders

@@ -1,0 +1,69 @@
+"""What a channel is: a name, what it reads in one go, and how it sends that.
+
+A new channel is one file: a class with these names, its row in `delivery_channels`, a door that takes
+a turn with it, and something that plans deliveries for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy.orm import Session
+
+# Why a delivery is skipped or failed, and what to do about it: docs/deliveries.md.
+CONFIRMED, DELETED, INACTIVE, NO_ADDRESS, BAD_ADDRESS = "confirmed", "deleted", "inactive", "no_address", "bad_address"
+REFUSED, PRIVATE_ADDRESS, TRIED_TOO_OFTEN = "refused", "private_address", "tried_too_often"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one delivery at one try. `error` is what the provider said, for the table only."""
+
+    status: str  # sent, skipped, failed, or pending: try again
+    reason: str | None = None
+    error: str | None = None
+    provider_id: str | None = None
+
+
+def sent(provider_id: str | None = None) -> Outcome:
+    """The provider has it."""
+    return Outcome("sent", provider_id=provider_id)
+
+
+def skipped(reason: str) -> Outcome:
+    """It need not, or can't, be sent; no provider was asked."""
+    return Outcome("skipped", reason)
+
+
+def failed(reason: str, error: str) -> Outcome:
+    """Another try would end the same way."""
+    return Outcome("failed", reason, error)
+
+
+def retry(error: str) -> Outcome:
+    """Another try may succeed."""
+    return Outcome("pending", error=error)
+
+
+class ChannelDown(Exception):
+    """The provider can't be used by anyone now: the rest of the claim is given back untried."""
+
+
+class Channel(Protocol):
+    """`senders` at a time, each with `batch_size` deliveries; `ordered` ones go one by one, oldest event first."""
+
+    name: str
+    door: str
+    senders: int
+    batch_size: int
+    ordered: bool
+
+    def load(self, session: Session, delivery_ids: Sequence[int]) -> list[Any]:
+        """A row for each delivery with all that sending needs, `delivery_id` among it; in order of sending."""
+        ...
+
+    def send(self, rows: Sequence[Any]) -> Generator[tuple[int, Outcome], None, None]:
+        """Send one after another, without a database: (delivery id, outcome). Raises: ChannelDown."""
+        ...

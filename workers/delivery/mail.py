@@ -1,0 +1,90 @@
+"""What a mail says: text and HTML in the person's language, from the templates beside this file.
+
+Nothing that a producer or a person's name holds can become a header, an address or markup: header
+values are made one line, addresses are checked before, and the HTML is escaped (a rich message was
+cleaned when it was written, and is cleaned again).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import parseaddr
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup
+
+from shared.frames import choose_locale
+from shared.rich import CLEANER, RICH, plain_text
+from shared.settings import Settings
+
+TEMPLATES = Path(__file__).parent / "templates"
+LANGUAGES = ("en", "fr")
+INVISIBLE = re.compile("[\x00-\x20\x7f-\xa0\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+
+
+def compose(row: Any, settings: Settings) -> EmailMessage:
+    """The mail of a delivery: the same Message-ID however often it is made."""
+    locale = choose_locale(row.texts, row.locale, settings.default_locale)
+    language = _language(row.locale, locale)
+    words = _words(row, locale, settings)
+    sender_name, sender = parseaddr(settings.email_from or "")
+    mail = EmailMessage(policy=SMTP)
+    mail["From"] = Address(one_line(sender_name), addr_spec=sender)
+    mail["To"] = Address(one_line(row.name), addr_spec=row.email)
+    mail["Subject"] = one_line(words["title"])
+    mail["Date"] = datetime.now(UTC)
+    mail["Message-ID"] = f"<{row.event_id}.{row.delivery_id}@{sender.rpartition('@')[2]}>"
+    mail["Auto-Submitted"] = "auto-generated"  # no out-of-office replies, please (RFC 3834)
+    mail["Content-Language"] = language
+    mail.set_content(_render(f"{language}.txt", words), cte="quoted-printable")
+    mail.add_alternative(_render(f"{language}.html", words), subtype="html", cte="quoted-printable")
+    return mail
+
+
+def one_line(value: str) -> str:
+    """A header's value: no line break, nothing invisible."""
+    return INVISIBLE.sub(" ", value).strip()
+
+
+def _language(wanted: str | None, texts: str) -> str:
+    """The template's language: the person's, else that of the texts they get."""
+    return next((language for language in ((wanted or "").split("-")[0], texts.split("-")[0]) if language in LANGUAGES), "en")
+
+
+def _words(row: Any, locale: str, settings: Settings) -> Mapping[str, Any]:
+    title, message = row.texts[locale]["title"], row.texts[locale]["message"]
+    is_rich = row.format == RICH
+    return {
+        "name": one_line(row.name),
+        "title": one_line(title),
+        "text": plain_text(message) if is_rich else message,
+        "html": Markup(CLEANER.clean(message)) if is_rich else None,
+        "link": _absolute(row.link, settings.email_link_base),
+    }
+
+
+def _absolute(link: str | None, base: str | None) -> str | None:
+    """A path leads nowhere in a mail unless EMAIL_LINK_BASE says where it belongs."""
+    if link is None or not link.startswith("/"):
+        return link
+    return None if base is None else base.rstrip("/") + link
+
+
+def _render(name: str, words: Mapping[str, Any]) -> str:
+    return _environment().get_template(name).render(words)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> ImmutableSandboxedEnvironment:
+    return ImmutableSandboxedEnvironment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(["html"]), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )

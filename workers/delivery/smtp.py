@@ -1,0 +1,95 @@
+"""One conversation with a mail server: opened once, many mails, every wait bounded.
+
+What the server says about one recipient concerns that mail; a refused connection, certificate, login or
+sender, a lost connection and code 421 concern all of them: the channel is down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import smtplib
+import socket
+import ssl
+from types import TracebackType
+from typing import NoReturn, Self
+
+from shared.addresses import SmtpAddress
+from workers.delivery.channel import REFUSED, ChannelDown, Outcome, failed, retry, sent
+from workers.delivery.deadline import Deadline
+
+ANSWER_SECONDS = 10.0  # for the server's next byte
+OPEN_SECONDS, MAIL_SECONDS, QUIT_SECONDS = 20.0, 25.0, 2.0  # for the whole of it
+CLOSING = 421  # "service not available, closing": at any point
+
+
+class SmtpSession:
+    """Connected, encrypted and logged in while the block runs. Raises: ChannelDown when that fails."""
+
+    def __init__(self, address: SmtpAddress) -> None:
+        self._address = address
+        if address.tls == "implicit":
+            self._smtp: smtplib.SMTP = smtplib.SMTP_SSL(timeout=ANSWER_SECONDS, context=ssl.create_default_context())
+        else:
+            self._smtp = smtplib.SMTP(timeout=ANSWER_SECONDS)
+        # The name that the certificate must carry. smtplib takes it from its constructor only, which would
+        # connect at once and leave the deadline below nothing to hold.
+        self._smtp._host = address.host  # type: ignore[attr-defined]
+
+    def __enter__(self) -> Self:
+        try:
+            with Deadline(OPEN_SECONDS, self._socket):
+                code, reply = self._smtp.connect(self._address.host, self._address.port)
+                if code != 220:
+                    raise smtplib.SMTPConnectError(code, reply)
+                self._smtp.ehlo_or_helo_if_needed()
+                if self._address.tls == "starttls":
+                    self._smtp.starttls(context=ssl.create_default_context())
+                    self._smtp.ehlo_or_helo_if_needed()
+                if self._address.user is not None:
+                    self._smtp.login(self._address.user, self._address.password or "")
+        except (OSError, smtplib.SMTPException) as error:
+            self._down(error)
+        return self
+
+    def send(self, sender: str, recipient: str, mail: bytes) -> Outcome:
+        """Hand over one mail. Raises: ChannelDown; of this mail nobody knows then whether it was taken."""
+        try:
+            with Deadline(MAIL_SECONDS, self._socket):
+                code, reply = self._smtp.mail(sender)
+                if code >= 500 and code not in (501, 552, 553, 555):  # those speak of this mail
+                    raise smtplib.SMTPSenderRefused(code, reply, sender)
+                if code == 250:
+                    code, reply = self._smtp.rcpt(recipient)
+                if code in (250, 251):
+                    code, reply = self._smtp.data(mail)
+                if code == CLOSING:
+                    raise smtplib.SMTPResponseException(code, reply)
+                if code == 250:
+                    return sent(_said(reply))
+                self._smtp.rset()
+        except smtplib.SMTPDataError as error:
+            if error.smtp_code == CLOSING:
+                self._down(error)
+            code, reply = error.smtp_code, error.smtp_error if isinstance(error.smtp_error, bytes) else error.smtp_error.encode()
+        except (OSError, smtplib.SMTPException) as error:
+            self._down(error)
+        verdict = f"{code} {_said(reply)}"
+        return failed(REFUSED, verdict) if code >= 500 else retry(verdict)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with contextlib.suppress(OSError, smtplib.SMTPException), Deadline(QUIT_SECONDS, self._socket):
+            self._smtp.quit()
+
+    def _socket(self) -> socket.socket | None:
+        return self._smtp.sock
+
+    def _down(self, error: Exception) -> NoReturn:
+        self._smtp.close()
+        if isinstance(error, smtplib.SMTPResponseException):
+            said = error.smtp_error
+            raise ChannelDown(f"{error.smtp_code} {_said(said if isinstance(said, bytes) else said.encode())}") from error
+        raise ChannelDown(f"{type(error).__name__}: {error}") from error
+
+
+def _said(reply: bytes) -> str:
+    return " ".join(reply.decode(errors="replace").split())[:200]
