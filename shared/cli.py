@@ -20,6 +20,7 @@ from shared import migrations
 from shared.audience import Term, role_terms
 from shared.commands.archive import archive
 from shared.commands.events import events
+from shared.commands.templates import templates
 from shared.database import engine, transaction
 from shared.doorbell import ring
 from shared.errors import NotificationError
@@ -48,6 +49,7 @@ def cli() -> None:
 
 cli.add_command(archive)
 cli.add_command(events)
+cli.add_command(templates)
 
 
 def main() -> None:
