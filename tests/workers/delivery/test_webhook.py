@@ -1,0 +1,257 @@
+"""Processed events at a real HTTP server: signed, in order, and never to an inner network by accident."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standardwebhooks import Webhook
+
+from shared.database import transaction
+from shared.events import EventDraft, record_event
+from shared.settings import Settings
+from tests.certificates import make_certificate
+from tests.company import Company
+from tests.http_receiver import Receiver
+from tests.mail_server import free_port
+from tests.workers.delivery.conftest import Rows, let_time_pass
+from workers import tasks
+from workers.delivery import checked_http
+
+SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
+STATUSES = "SELECT event_id, status, reason, attempts, error FROM deliveries WHERE channel = 'webhook' ORDER BY event_id"
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as found:
+        yield found
+
+
+@pytest.fixture
+def hooked(configure: Callable[..., Settings], receiver: Receiver, company: Company) -> Settings:
+    """Settings that tell the receiver of the test; three people of role rh."""
+    company.people(["1", "2", "3"], "role_rh")
+    return configure(webhook_url=f"http://127.0.0.1:{receiver.port}/hook?a=1", webhook_secret=SECRET, webhook_allow_private=True)
+
+
+def record(settings: Settings, *audience: str, **draft: Any) -> int:
+    with transaction(settings) as session:
+        values = {"title": "Réunion", "message": "À 9 h", "audience": list(audience) or ["role_rh"], **draft}
+        return record_event(session, EventDraft(**values), settings).id
+
+
+def send(settings: Settings) -> None:
+    let_time_pass(settings)
+    tasks.send_webhooks()
+
+
+def test_every_processed_event_arrives_once_signed_the_standard_way(hooked: Settings, receiver: Receiver, rows: Rows) -> None:
+    event_id = record(hooked, data={"stage_id": 3})
+    send(hooked)
+    assert receiver.requests == []  # not processed yet
+    tasks.process_event()
+    send(hooked)
+    send(hooked)
+    assert receiver.paths == ["/hook?a=1"]
+    headers, body = receiver.requests[0]
+    seen = Webhook(SECRET).verify(body, headers)
+    assert (seen["type"], seen["data"]["id"], seen["data"]["data"]) == ("notification_event.processed", event_id, {"stage_id": 3})
+    assert seen["data"]["texts"] == {"fr": {"title": "Réunion", "message": "À 9 h"}}
+    assert headers["webhook-id"] == f"msg_{event_id}"
+    assert rows(STATUSES)[0].status == "sent"
+
+
+def test_it_says_how_many_were_reached_and_not_who(hooked: Settings, receiver: Receiver, rows: Rows) -> None:
+    rows("UPDATE users SET name = 'Zoé Secret', email = 'zoe@secret.example'")
+    record(hooked, "role_rh & user_1", "user_2")
+    tasks.process_event()
+    send(hooked)
+    content = receiver.requests[0][1].decode()
+    data = json.loads(content)["data"]
+    assert data["recipients"] == {"count": 2}
+    assert data["audience"] == [["role_rh", "user_*"], ["user_*"]]
+    assert "Secret" not in content
+    assert "secret.example" not in content
+
+
+def test_an_event_for_nobody_and_a_large_one_arrive_too(company: Company, hooked: Settings, receiver: Receiver) -> None:
+    company.people([f"n{n}" for n in range(1200)], "role_all")
+    company.groups("stage_9")
+    expected = [record(hooked, "role_all"), record(hooked, "stage_9")]
+    tasks.process_event()
+    tasks.plan_bulk()
+    tasks.store_batches()
+    send(hooked)
+    assert sorted(receiver.event_ids) == expected
+
+
+def test_without_an_address_nothing_is_kept(configure: Callable[..., Settings], company: Company) -> None:
+    company.person("1", "role_rh")
+    record(configure())
+    tasks.process_event()
+    tasks.send_webhooks()
+    assert company.count("deliveries") == 0
+
+
+def test_an_undelivered_event_holds_back_the_next(hooked: Settings, receiver: Receiver, rows: Rows) -> None:
+    receiver.answers = [500, 503]
+    first, second, third = (record(hooked) for _ in range(3))
+    tasks.process_event()
+    send(hooked)
+    assert receiver.event_ids == [first]
+    tasks.send_webhooks()  # the first still waits, and with it the others
+    assert receiver.event_ids == [first]
+    send(hooked)
+    send(hooked)
+    assert receiver.event_ids == [first, first, first, second, third]
+    assert [(row.status, row.attempts) for row in rows(STATUSES)] == [("sent", 3), ("sent", 1), ("sent", 1)]
+    assert {headers["webhook-id"] for headers, _ in receiver.requests[:3]} == {f"msg_{first}"}
+
+
+def test_after_the_last_try_the_next_goes_on(hooked: Settings, receiver: Receiver, rows: Rows) -> None:
+    receiver.answers = [500] * 8
+    first, second = record(hooked), record(hooked)
+    tasks.process_event()
+    for _ in range(8):
+        send(hooked)
+    assert receiver.event_ids == [first] * 8 + [second]
+    failed = rows(STATUSES)[0]
+    assert (failed.status, failed.reason, failed.attempts, failed.error) == ("failed", "tried_too_often", 8, "500 because")
+
+
+def test_an_event_waits_for_an_older_one_that_is_being_processed(hooked: Settings, receiver: Receiver, rows: Rows) -> None:
+    older, newer = record(hooked), record(hooked)
+    rows("UPDATE notification_events SET status = 'processed', processed_at = now(), recipient_count = 3 WHERE id = :id", id=newer)
+    rows("INSERT INTO deliveries (event_id, channel) VALUES (:id, 'webhook')", id=newer)
+    send(hooked)
+    assert receiver.event_ids == []
+    tasks.process_event()
+    send(hooked)
+    assert receiver.event_ids == [older, newer]
+
+
+def test_one_that_somebody_is_sending_is_not_overtaken(hooked: Settings, receiver: Receiver, rows: Rows) -> None:
+    first, second = record(hooked), record(hooked)
+    tasks.process_event()
+    rows("UPDATE deliveries SET status = 'sending', claimed_at = now(), next_attempt_at = now() + interval '1 minute' WHERE event_id = :id", id=first)
+    tasks.send_webhooks()
+    assert receiver.event_ids == []
+    rows("UPDATE deliveries SET next_attempt_at = now()")
+    tasks.send_webhooks()
+    assert receiver.event_ids == [first, second]
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_redirects_are_not_followed(hooked: Settings, receiver: Receiver, rows: Rows, status: int) -> None:
+    receiver.answers = [status]
+    record(hooked)
+    tasks.process_event()
+    send(hooked)
+    assert receiver.paths == ["/hook?a=1"]
+    assert rows(STATUSES)[0].error == f"{status} because"
+
+
+@pytest.mark.parametrize("behaviour", ["slow", "drip"])
+def test_a_receiver_that_takes_its_time_is_left(hooked: Settings, receiver: Receiver, rows: Rows, monkeypatch: pytest.MonkeyPatch, behaviour: str) -> None:
+    if behaviour == "slow":
+        monkeypatch.setattr(checked_http, "ANSWER_SECONDS", 0.3)
+        receiver.pause_seconds = 1.5
+    else:
+        monkeypatch.setattr(checked_http, "TOTAL_SECONDS", 0.4)
+        receiver.answers = ["drip"]
+    record(hooked)
+    tasks.process_event()
+    began = time.monotonic()
+    send(hooked)
+    assert time.monotonic() - began < 1.4
+    assert [(row.status, row.attempts) for row in rows(STATUSES)] == [("pending", 1)]
+
+
+def test_nobody_there_is_tried_again(company: Company, configure: Callable[..., Settings], rows: Rows) -> None:
+    company.person("1", "role_rh")
+    settings = configure(webhook_url=f"http://127.0.0.1:{free_port()}/", webhook_secret=SECRET, webhook_allow_private=True)
+    record(settings)
+    tasks.process_event()
+    send(settings)
+    assert rows(STATUSES)[0].status == "pending"
+    assert "refused" in rows(STATUSES)[0].error
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "2130706433", "[::ffff:127.0.0.1]"])
+def test_this_machine_is_refused_and_the_failure_kept(company: Company, configure: Callable[..., Settings], receiver: Receiver, rows: Rows, host: str) -> None:
+    company.person("1", "role_rh")
+    settings = configure(webhook_url=f"http://{host}:{receiver.port}/", webhook_secret=SECRET)
+    record(settings)
+    tasks.process_event()
+    send(settings)
+    assert receiver.requests == []
+    row = rows(STATUSES)[0]
+    assert (row.status, row.reason) == ("failed", "private_address")
+    assert "WEBHOOK_ALLOW_PRIVATE" in row.error
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "127.1.2.3", "0.0.0.0", "224.0.0.1", "255.255.255.255", "198.18.0.1",
+     "::1", "::", "fe80::1", "fe80::1%eth0", "fd00::1", "ff02::1", "::ffff:10.0.0.1", "64:ff9b::a00:1", "2002:a00:1::1", "2001:0:a00:1::1"],
+)  # fmt: skip
+def test_what_is_not_public_is_known(address: str) -> None:
+    assert not checked_http.is_public(address)
+
+
+@pytest.mark.parametrize("address", ["93.184.216.34", "1.1.1.1", "2606:4700:4700::1111", "::ffff:1.1.1.1"])
+def test_what_is_public_is_let_through(address: str) -> None:
+    assert checked_http.is_public(address)
+
+
+def test_a_name_that_changes_its_answer_gains_nothing(configure: Callable[..., Settings], company: Company, receiver: Receiver, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DNS rebinding: public when it is checked, this machine when it is used."""
+    company.person("1", "role_rh")
+    answers = ["203.0.113.1", "127.0.0.1"]
+    asked, connected = [], []
+    real = socket.getaddrinfo
+
+    def resolve(host: Any, port: Any, *rest: Any, **named: Any) -> Any:
+        if host != "rebind.example":
+            return real(host, port, *rest, **named)
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answers[min(len(asked), 2) - 1], port))]
+
+    def connect(address: tuple[str, int], timeout: float) -> socket.socket:
+        connected.append(address[0])
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr(checked_http, "is_public", lambda address: address != "127.0.0.1")  # 203.0.113.0/24 is for documentation
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(checked_http.socket, "create_connection", connect)
+    with pytest.raises(ConnectionRefusedError):
+        checked_http.post(f"http://rebind.example:{receiver.port}/", b"{}", {}, allow_private=False)
+    assert (asked, connected) == (["rebind.example"], ["203.0.113.1"])
+
+
+def test_the_certificate_must_carry_the_name_that_was_configured(
+    company: Company, configure: Callable[..., Settings], rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection goes to an address, the certificate is checked for the name."""
+    company.person("1", "role_rh")
+    certificate = make_certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    with Receiver(tls) as receiver:
+        settings = configure(webhook_url=f"https://localhost:{receiver.port}/", webhook_secret=SECRET, webhook_allow_private=True)
+        event_id = record(settings)
+        tasks.process_event()
+        send(settings)
+        assert "CERTIFICATE_VERIFY_FAILED" in rows(STATUSES)[0].error
+        assert receiver.requests == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        send(settings)
+        assert receiver.event_ids == [event_id]
