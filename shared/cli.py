@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from shared import migrations
 from shared.audience import Term, role_terms
 from shared.commands.archive import archive
+from shared.commands.doctor import doctor
 from shared.commands.events import events
 from shared.commands.templates import templates
 from shared.database import engine, transaction
@@ -48,6 +49,7 @@ def cli() -> None:
 
 
 cli.add_command(archive)
+cli.add_command(doctor)
 cli.add_command(events)
 cli.add_command(templates)
 
