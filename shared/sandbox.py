@@ -47,7 +47,7 @@ ALLOWED = (
     nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const, nodes.List, nodes.Tuple, nodes.Getattr, nodes.Getitem,
     nodes.Slice, nodes.If, nodes.For, nodes.CondExpr, nodes.Compare, nodes.Operand, nodes.And, nodes.Or, nodes.Not,
     nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Neg, nodes.Pos, nodes.Concat,
-    nodes.Filter, nodes.Test,
+    nodes.Filter, nodes.Test, nodes.Keyword,
 )  # fmt: skip
 
 
@@ -193,7 +193,7 @@ def check_source(field: str, source: str, known: Iterable[str]) -> None:
         raise _fault(field, 1, "too deeply nested or too large") from None
     unknown = meta.find_undeclared_variables(tree) - set(known)
     if unknown:
-        line, name = min((node.lineno, node.name) for node in tree.find_all(nodes.Name) if node.name in unknown)
+        line, name = min((node.lineno, node.name) for node in tree.find_all(nodes.Name) if node.ctx == "load" and node.name in unknown)
         raise _fault(field, line, f"unknown variable {name!r}; known are: {', '.join(sorted(known)) or 'none'}")
 
 
@@ -244,7 +244,7 @@ def _check_tree(tree: nodes.Template) -> None:
         if cause is None and (count > MAX_NODES or depth > MAX_DEPTH):
             cause = "too deeply nested or too large"
         if cause is not None:
-            raise TemplateSyntaxError(cause, node.lineno)
+            raise TemplateSyntaxError(cause, node.lineno or 1)
         waiting.extend((child, depth + 1) for child in node.iter_child_nodes())
 
 
