@@ -22,6 +22,7 @@ from shared.commands.archive import archive
 from shared.commands.doctor import doctor
 from shared.commands.events import events
 from shared.commands.templates import templates
+from shared.commands.templates import templates
 from shared.database import engine, transaction
 from shared.doorbell import ring
 from shared.errors import NotificationError
@@ -51,6 +52,7 @@ def cli() -> None:
 cli.add_command(archive)
 cli.add_command(doctor)
 cli.add_command(events)
+cli.add_command(templates)
 cli.add_command(templates)
 
 

@@ -25,6 +25,7 @@ from shared.sandbox import RenderError, check_source, render
 from shared.settings import LOCALE, Settings, get_settings
 from shared.texts import MAX_MESSAGE, MAX_TITLE, check_text
 
+CHANGE = "template.change"  # in the audit log
 ACTION = "action"  # the key of an event's data that chooses a row
 NAME = re.compile(r"[^.\x00-\x20]{1,100}(\.[^\x00-\x20]{1,100})?")
 VARIABLE = re.compile(r"[A-Za-z]\w{0,99}", re.ASCII)
@@ -203,6 +204,14 @@ def in_one_format(words: Mapping[str, Words]) -> tuple[dict[str, dict[str, str]]
         for locale, one in words.items()
     }
     return texts, chosen
+
+
+def draft_of(template: NotificationTemplate) -> TemplateDraft:
+    """A version as someone would write it."""
+    return TemplateDraft(
+        name=template.name, locale=template.locale, title=template.title, message=template.message,
+        format=template.format, variables=template.variables,
+    )  # fmt: skip
 
 
 def check_locale(locale: Any) -> str:
