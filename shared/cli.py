@@ -18,10 +18,12 @@ from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from shared import migrations
 from shared.audience import Term, role_terms
+from shared.audit import COMMAND_LINE, Actor, record_send
 from shared.commands.archive import archive
+from shared.commands.audit import audit
 from shared.commands.doctor import doctor
 from shared.commands.events import events
-from shared.commands.templates import templates
+from shared.commands.service import service
 from shared.commands.templates import templates
 from shared.database import engine, transaction
 from shared.doorbell import ring
@@ -51,8 +53,9 @@ def cli() -> None:
 
 cli.add_command(archive)
 cli.add_command(doctor)
+cli.add_command(audit)
 cli.add_command(events)
-cli.add_command(templates)
+cli.add_command(service)
 cli.add_command(templates)
 
 
@@ -172,6 +175,7 @@ def send(roles: tuple[str, ...], terms: tuple[str, ...], everyone: bool, exclude
     draft = EventDraft(audience=audience, exclude=exclude, data=_json_object(data), source="cli", **words)
     with transaction() as session:
         event = record_event(session, draft)
+        record_send(session, Actor(COMMAND_LINE), "notification.send", event)
     is_rung = ring(PROCESS_EVENT)
     if as_json:
         click.echo(json.dumps({"event_id": event.id, "status": event.status, "broker": is_rung}))
