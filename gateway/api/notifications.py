@@ -12,7 +12,7 @@ from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from gateway import inbox
-from gateway.auth import current_authenticator, current_person, requires_person
+from gateway.auth import current_actor, current_authenticator, current_person, requires_person
 from gateway.filters import (
     FILTER_PARAMETERS,
     NEWER,
@@ -26,6 +26,7 @@ from gateway.filters import (
     read_words,
 )
 from gateway.transactions import in_transaction
+from shared import audit
 from shared.errors import NotFound
 from shared.frames import choose_locale, notification_json
 from shared.topics import StateMessage
@@ -129,7 +130,10 @@ def delete_notification(event_id: str) -> dict[str, int]:
 
     def work(session: Session) -> list[int]:
         inbox.get(session, user_id, wanted, _oldest())
-        return inbox.delete(session, user_id, [wanted])
+        deleted = inbox.delete(session, user_id, [wanted])
+        if deleted:
+            audit.record(session, current_actor(), "notification.delete", str(wanted))
+        return deleted
 
     deleted = _transaction(work)
     if not deleted:  # by another tab, between the two statements
@@ -144,10 +148,17 @@ def clear_all() -> dict[str, int]:
     """Delete what is there now; what arrives meanwhile stays."""
     user_id = current_person().id
     ids = _transaction(lambda session: inbox.ids_of(session, user_id, _oldest(), unread=False))
-    deleted = _in_chunks(inbox.delete, ids)
+    deleted = _in_chunks(_clear, ids)
     if deleted:
         _announce(StateMessage([user_id], cleared=True))
     return {"deleted": deleted, **_unread()}
+
+
+def _clear(session: Session, user_id: int, ids: Sequence[int]) -> list[int]:
+    deleted = inbox.delete(session, user_id, ids)
+    if deleted:
+        audit.record(session, current_actor(), "notification.clear", details={"count": len(deleted), "oldest": min(deleted), "newest": max(deleted)})
+    return deleted
 
 
 def _in_chunks(change: Callable[[Session, int, Sequence[int]], list[int]], ids: list[int]) -> int:
