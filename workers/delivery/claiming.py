@@ -125,13 +125,18 @@ def record(session: Session, held: Claim, delivery_id: int, outcome: Outcome) ->
         "claimed_at": held.claimed_at,
         "status": outcome.status,
         "reason": outcome.reason,
-        "error": None if outcome.error is None else outcome.error.replace("\0", "")[:ERROR_CHARACTERS],
+        "error": None if outcome.error is None else _kept(outcome.error),
         "provider_id": outcome.provider_id,
         "tries": tries,
         "wait_seconds": wait_seconds(attempts) if outcome.status == "pending" else 0,
     }
     session.execute(RECORD, values)
     return outcome
+
+
+def _kept(error: str) -> str:
+    """What a foreign server said, as PostgreSQL can store it."""
+    return error.replace("\0", "").encode(errors="replace").decode()[:ERROR_CHARACTERS]
 
 
 def wait_seconds(attempts: int) -> float:
@@ -148,7 +153,7 @@ def give_back(session: Session, held: Claim, delivery_ids: Sequence[int]) -> Non
 
 def rest(session: Session, channel: str, error: str) -> int:
     """Open the circuit: nobody sends through this channel for a while. How often in a row by now."""
-    values = {"channel": channel, "error": error[:ERROR_CHARACTERS], "first": FIRST_REST_SECONDS, "longest": LONGEST_REST_SECONDS}
+    values = {"channel": channel, "error": _kept(error), "first": FIRST_REST_SECONDS, "longest": LONGEST_REST_SECONDS}
     return int(session.scalar(REST, values) or 0)
 
 

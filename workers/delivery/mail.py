@@ -44,9 +44,9 @@ def compose(row: Any, settings: Settings) -> EmailMessage:
     mail["Date"] = datetime.now(UTC)
     mail["Message-ID"] = f"<{row.event_id}.{row.delivery_id}@{sender.rpartition('@')[2]}>"
     mail["Auto-Submitted"] = "auto-generated"  # no out-of-office replies, please (RFC 3834)
-    mail["Content-Language"] = language
     mail.set_content(_render(f"{language}.txt", words), cte="quoted-printable")
     mail.add_alternative(_render(f"{language}.html", words), subtype="html", cte="quoted-printable")
+    mail["Content-Language"] = language  # last: what is set before moves into the first part
     return mail
 
 
