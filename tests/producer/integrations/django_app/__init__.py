@@ -1,0 +1,1 @@
+"""A small real Django application: employees, stages and their documents, on SQLite."""
