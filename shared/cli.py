@@ -25,6 +25,7 @@ from shared.commands.doctor import doctor
 from shared.commands.events import events
 from shared.commands.service import service
 from shared.commands.templates import templates
+from shared.commands.selftest import selftest
 from shared.database import engine, transaction
 from shared.doorbell import ring
 from shared.errors import NotificationError
@@ -53,6 +54,7 @@ def cli() -> None:
 
 cli.add_command(archive)
 cli.add_command(doctor)
+cli.add_command(selftest)
 cli.add_command(audit)
 cli.add_command(events)
 cli.add_command(service)

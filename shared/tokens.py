@@ -38,6 +38,11 @@ class Claims:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
+def can_issue_tokens(settings: Settings) -> bool:
+    """Whether tokens made here are accepted: not when an identity provider signs them."""
+    return settings.jwt_algorithm == OWN_ALGORITHM
+
+
 def issue_token(settings: Settings, external_id: str, lifetime_seconds: int | None = None) -> str:
     """A bearer token for one person, for TOKEN_LIFETIME_SECONDS unless said otherwise.
 

@@ -12,7 +12,7 @@ from shared.database import transaction
 from shared.doctor import Finding, fine, note, wrong
 from shared.errors import Unavailable
 from shared.settings import Settings
-from shared.tokens import issue_token
+from shared.tokens import can_issue_tokens, issue_token
 
 SOMEONE = text("SELECT external_id FROM users WHERE is_active ORDER BY id LIMIT 1")
 TOKEN_SECONDS = 60
@@ -27,12 +27,12 @@ def check_websocket(settings: Settings) -> Iterator[Finding]:
         yield note("WebSocket", "wsproto is not installed here", "Run doctor where the gateway is installed: pip install stagebloom[gateway].")
         return
     address = settings.public_address
-    someone = _someone(settings)
+    someone = _someone(settings) if can_issue_tokens(settings) else None
     started = time.monotonic()
     try:
-        with WebSocket(address, issue_token(settings, someone, TOKEN_SECONDS) if someone and settings_sign(settings) else None) as browser:
+        with WebSocket(address, issue_token(settings, someone, TOKEN_SECONDS) if someone else None) as browser:
             opened = time.monotonic()
-            if someone and settings_sign(settings):
+            if someone:
                 browser.wait_for("connected")
                 browser.send(type="ping")
                 browser.wait_for("pong")
@@ -40,13 +40,8 @@ def check_websocket(settings: Settings) -> Iterator[Finding]:
         yield wrong("WebSocket", f"{address}{PATH}: {error.message}", REMEDY, address=address)
         return
     took = {"handshake_milliseconds": round(1000 * (opened - started), 1), "milliseconds": round(1000 * (time.monotonic() - started), 1)}
-    how = "handshake, connected, ping and pong" if someone and settings_sign(settings) else "handshake (there is nobody to connect as)"
+    how = "handshake, connected, ping and pong" if someone else "handshake (there is nobody to connect as)"
     yield fine("WebSocket", f"{address}{PATH}: {how} in {took['milliseconds']} ms", address=address, **took)
-
-
-def settings_sign(settings: Settings) -> bool:
-    """Whether tokens made here are accepted: not when another signs them."""
-    return getattr(settings, "jwt_algorithm", "HS256") == "HS256"
 
 
 def _someone(settings: Settings) -> str | None:
