@@ -34,9 +34,11 @@ class CommonOptions(TypedDict, total=False):
     priority: "low", "normal" (default), "high" or "critical".
     exclude: groups or people who get nothing.
     idempotency_key: the same key of the same `source` is one event, however often it is sent.
-    texts: {locale: {"title", "message"}}, instead of title and message.
+    texts: {locale: {"title", "message"}}, instead of title and message. format: "rich" for messages in the
+    HTML that docs/templates.md lists, "plain" (default) for text.
     """
 
+    format: str
     category: str | None
     link: str | None
     image: str | None
