@@ -8,13 +8,14 @@
  *
  * The page includes inbox.css, and may set its colours (the custom properties at its top).
  *
- * Guarantees: everything a producer wrote is shown as text; every action works with a keyboard and says
+ * Guarantees: everything a producer wrote is shown as text, or built from the elements of rich.js; every action works with a keyboard and says
  * what it does; new notifications are announced to screen readers; focus is never lost to a redraw.
  * Never: talks to a server itself.
  */
 
 import { icon, make } from "./dom.js";
 import { absoluteTime, categoryLabel, knownType, relativeTime, safeLink, typeLabel } from "./format.js";
+import { richNodes } from "./rich.js";
 
 const REDRAW_MILLISECONDS = 16; // many frames at once are one redraw; not by animation frame, which a hidden tab has none of
 const TIME_REFRESH_MILLISECONDS = 20_000;
@@ -194,10 +195,18 @@ export class NotificationInbox extends HTMLElement {
     row.onclick = (event) => !event.target.closest("a, button") && this.#markRead(item.id);
     row.append(
       make("span", { className: "inbox-icon" }, icon(type)),
-      make("div", { className: "inbox-body" }, title, make("p", { className: "inbox-message", textContent: item.message }), meta),
+      make("div", { className: "inbox-body" }, title, this.#makeMessage(item), meta),
       make("div", { className: "inbox-actions" }, read, remove),
     );
     return row;
+  }
+
+  /** Plain text is a paragraph; rich text may hold paragraphs and lists of its own. */
+  #makeMessage(item) {
+    if (item.format !== "rich") return make("p", { className: "inbox-message", textContent: item.message });
+    const message = make("div", { className: "inbox-message is-rich" }, richNodes(item.message));
+    for (const link of message.querySelectorAll("a")) link.addEventListener("click", () => this.#markRead(item.id));
+    return message;
   }
 
   #makeTitle(item) {
