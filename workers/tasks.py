@@ -33,7 +33,7 @@ from shared.tasks import (
     SWEEP,
 )
 from shared.topics import PeopleMessage
-from workers import cleaning, counting, planning, publishing, retention, storing, upkeep
+from workers import cleaning, counting, planning, publishing, reporting, retention, storing, upkeep
 from workers.app import app
 from workers.delivery import claiming as deliveries
 from workers.delivery.email import EmailChannel
@@ -53,6 +53,7 @@ log = get_logger("workers")
 @app.task(name=PROCESS_EVENT)
 def process_event() -> None:
     """Plan and store what is pending; large events go on in the bulk lane."""
+    started = time.monotonic()
     try:
         with transaction() as session:
             turn = planning.process_events(session, get_settings())
@@ -62,7 +63,7 @@ def process_event() -> None:
         log.exception("events_failed_together")
         _process_one_by_one()
     else:
-        _after(turn)
+        _after(turn, started)
 
 
 def _process_one_by_one() -> None:
@@ -70,6 +71,7 @@ def _process_one_by_one() -> None:
     with transaction() as session:
         waiting = planning.claim_events(session, bulk=False, limit=planning.EVENTS_PER_TURN)
     for event_id in waiting:
+        started = time.monotonic()
         try:
             with transaction() as session:
                 turn = planning.process_events(session, get_settings(), only=event_id)
@@ -80,10 +82,10 @@ def _process_one_by_one() -> None:
                 status = planning.record_failure(session, event_id, error)
             log.exception("event_failed", event_id=event_id, status=status)
         else:
-            _after(turn)
+            _after(turn, started)
 
 
-def _after(turn: planning.Turn) -> None:
+def _after(turn: planning.Turn, started: float) -> None:
     """The transaction is committed: ring for what it left, and send what it stored."""
     if not turn.took_all:
         ring(PROCESS_EVENT)
@@ -91,9 +93,7 @@ def _after(turn: planning.Turn) -> None:
         ring(PLAN_BULK)
     _publish(turn.batches)
     _ring_webhook(turn.events)
-    if turn.events:
-        log.info("events_processed", events=len(turn.events), last_event_id=turn.events[-1],
-                 people=sum(len(batch.recipient_ids) for batch in turn.batches))
+    reporting.report_processed(turn.events, turn.batches, time.monotonic() - started)
 
 
 @app.task(name=PLAN_BULK)
@@ -102,6 +102,8 @@ def plan_bulk() -> None:
     try:
         with transaction() as session:
             planned = planning.plan_bulk_event(session, get_settings())
+            if planned:
+                reporting.report_planned(session, *planned)
     except OperationalError:
         raise
     except Exception as error:
@@ -112,8 +114,6 @@ def plan_bulk() -> None:
         ring(PLAN_BULK)  # the next event need not wait for the sweep
         return
     if planned:
-        event_id, batches = planned
-        log.info("event_planned", event_id=event_id, batches=batches)
         ring(STORE_BATCHES)
         ring(PLAN_BULK)
 
@@ -134,8 +134,7 @@ def store_batches() -> None:
         _publish(batches)
         with transaction() as session:
             finished = storing.finish_events(session, sorted({event_id for event_id, _ in keys}))
-        for event_id, people in finished:
-            log.info("event_processed", event_id=event_id, people=people)
+            reporting.report_finished(session, finished)
         _ring_webhook(finished)
 
 
@@ -145,7 +144,7 @@ def publish_batches() -> None:
     with transaction() as session:
         forgotten = publishing.forgotten_batches(session)
     if forgotten and _publish(forgotten):
-        log.info("batches_published_late", batches=len(forgotten))
+        log.info("batches_published_late", batches=len(forgotten), event_ids=sorted({batch.event.id for batch in forgotten}))
         ring(PUBLISH_BATCHES)
 
 

@@ -15,7 +15,10 @@ from gateway.live.encoding import text_frame
 from gateway.live.gate import Gate
 from gateway.live.loop import LiveLoop
 from gateway.live.sent import SentBatches
+from shared.logs import get_logger
 from shared.topics import BatchMessage
+
+log = get_logger("live")
 
 
 class Hub:
@@ -99,6 +102,7 @@ class Hub:
             else:
                 self._hand(found, event_id, frame)  # type: ignore[arg-type]
         self.mark_unread(here)
+        log.debug("frames_queued", event_id=event_id, people=len(here))
 
     def tell(self, user_id: int, frame: bytes) -> None:
         """Queue a frame that belongs to no event, such as `state`, for all tabs of a person."""
