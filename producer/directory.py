@@ -13,11 +13,14 @@ from sqlalchemy.orm import Session, scoped_session
 
 from producer.outbox import own_session, ring_after_commit
 from shared import directory
+from shared.audit import Actor
 from shared.database import transaction
-from shared.directory import Person
+from shared.directory import Person, person_id
 from shared.doorbell import ring
+from shared.errors import InvalidInput
+from shared.privacy.erasure import erase_person
 from shared.settings import Settings, get_settings
-from shared.tasks import ANNOUNCE_PEOPLE
+from shared.tasks import ANNOUNCE_PEOPLE, CLEAN_UP
 
 __all__ = ["Directory", "Person"]
 
@@ -40,6 +43,22 @@ class Directory:
     def activate(self, people: Iterable[Any]) -> None:
         """The way back from `deactivate`."""
         self._change(lambda session: directory.set_active(session, people, True))
+
+    def erase(self, people: Iterable[Any]) -> None:
+        """Everything about these people goes, for good; what others were told stays.
+
+        Many transactions of its own, so not within the caller's. Archives follow within the hour. Safe to
+        do again after a failure. Raises: NotFound for who is not known; those before are erased then.
+        """
+        if self._session is not None:
+            raise InvalidInput("session: expected a Directory without one: erasing is many transactions", field="session")
+        for external_id in [person_id(person) for person in directory.listed(people, "people")]:
+            erase_person(self._transact, external_id, Actor("producer"), lambda: ring(ANNOUNCE_PEOPLE, self._settings))
+        ring(CLEAN_UP, self._settings)
+
+    def _transact(self, work: Callable[[Session], Any]) -> Any:
+        with transaction(self._settings) as session:
+            return work(session)
 
     def add_groups(self, names: Iterable[str]) -> None:
         """Make group names known, so that events can be addressed to them; an empty group is fine."""

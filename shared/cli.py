@@ -23,6 +23,7 @@ from shared.commands.archive import archive
 from shared.commands.audit import audit
 from shared.commands.doctor import doctor
 from shared.commands.events import events
+from shared.commands.people import people
 from shared.commands.service import service
 from shared.commands.templates import templates
 from shared.commands.selftest import selftest
@@ -57,6 +58,7 @@ cli.add_command(doctor)
 cli.add_command(selftest)
 cli.add_command(audit)
 cli.add_command(events)
+cli.add_command(people)
 cli.add_command(service)
 cli.add_command(templates)
 

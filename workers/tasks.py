@@ -18,7 +18,7 @@ from shared.database import transaction
 from shared.doorbell import ring
 from shared.errors import NotificationError
 from shared.logs import get_logger
-from shared.settings import get_settings
+from shared.settings import Settings, get_settings
 from shared.tasks import (
     ANNOUNCE_PEOPLE,
     CLEAN_UP,
@@ -33,7 +33,17 @@ from shared.tasks import (
     SWEEP,
 )
 from shared.topics import PeopleMessage
-from workers import cleaning, counting, planning, publishing, reporting, retention, storing, upkeep
+from workers import (
+    cleaning,
+    counting,
+    erasing,
+    planning,
+    publishing,
+    reporting,
+    retention,
+    storing,
+    upkeep,
+)
 from workers.app import app
 from workers.delivery import claiming as deliveries
 from workers.delivery.email import EmailChannel
@@ -240,6 +250,20 @@ def clean_up() -> None:
         deleted = cleaning.delete_all(transaction, rule, limits)
         if deleted:
             log.info("cleaned", table=rule.table, rows=deleted)
+    _end_erasures(settings)
+
+
+def _end_erasures(settings: Settings) -> None:
+    """People who were erased leave the archives, and then their nameless rows go."""
+    try:
+        with transaction() as session:
+            forgotten = erasing.forget_in_archives(session, settings)
+        if forgotten:
+            log.info("archives_forgot", people=forgotten)
+    except (OSError, RuntimeError, NotificationError) as error:
+        log.error("archive_not_rewritten", error=str(error))  # it is tried again within the hour
+    with transaction() as session:
+        erasing.delete_erased(session)
 
 
 def _retire(partition: partitions.Partition, directory: Path | None) -> None:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from flask import Flask
 
-from gateway.api import auditing, events, notifications, people, sending, session, templates, ticket
+from gateway.api import (
+    auditing,
+    events,
+    notifications,
+    people,
+    privacy,
+    sending,
+    session,
+    templates,
+    ticket,
+)
 
 
 def register(app: Flask) -> None:
     """Hang all REST doors into the app."""
-    for resource in (auditing, events, notifications, people, sending, session, templates, ticket):
+    for resource in (auditing, events, notifications, people, privacy, sending, session, templates, ticket):
         app.register_blueprint(resource.blueprint)

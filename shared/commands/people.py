@@ -1,0 +1,169 @@
+"""`stagebloom people`: who is known, and a person's data on request."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from shared import audit, directory
+from shared.audit import COMMAND_LINE, Actor
+from shared.database import transaction
+from shared.doorbell import ring
+from shared.models import ROLE, USER
+from shared.privacy import unknown
+from shared.privacy.erasure import ERASED, ERASING, erase_person
+from shared.privacy.export import export_person
+from shared.settings import get_settings
+from shared.tasks import ANNOUNCE_PEOPLE, CLEAN_UP
+
+SHOWN_GROUPS = 5
+
+# Those who were erased an hour ago at most have a row, but no name.
+LIST = """
+    SELECT external_id AS id, name, email, locale, is_active,
+           ARRAY(SELECT group_name FROM memberships WHERE user_id = users.id ORDER BY 1) AS groups
+    FROM users WHERE NOT starts_with(external_id, :erasing) AND NOT starts_with(external_id, :erased) AND {conditions}
+    ORDER BY users.id LIMIT :limit
+"""
+OF_ROLE = "id IN (SELECT user_id FROM memberships WHERE group_name = :role)"
+WITHOUT_ROLE = "NOT EXISTS (SELECT FROM memberships WHERE user_id = users.id AND starts_with(group_name, :role_prefix))"
+SHOW = text("""
+    SELECT external_id AS id, name, email, phone, locale, timezone, is_active, created_at,
+           ARRAY(SELECT group_name FROM memberships WHERE user_id = users.id ORDER BY 1) AS groups,
+           (SELECT count(*) FROM notifications WHERE recipient_id = users.id AND deleted_at IS NULL) AS notifications,
+           (SELECT count(*) FROM notifications WHERE recipient_id = users.id AND deleted_at IS NULL AND read_at IS NULL) AS unread,
+           (SELECT count(*) FROM websocket_connections WHERE user_id = users.id) AS connections
+    FROM users WHERE external_id = :id
+""")
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="print JSON")
+
+
+@click.group()
+def people() -> None:
+    """Look at people, let them in or out, export or erase what is kept about them.
+
+    People are named by the application's own ids.
+    """
+
+
+@people.command("list")
+@click.option("--role", help='only who has this role, such as "rh"')
+@click.option("--no-role", is_flag=True, help="only who has no role: nobody reaches them by one")
+@click.option("--inactive", is_flag=True, help="only who is deactivated")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="how many, in the order they were recorded")
+@click.option("--json", "as_json", is_flag=True, help="print JSON, one person a line")
+def list_(role: str | None, no_role: bool, inactive: bool, limit: int, as_json: bool) -> None:
+    """List people, their roles and other groups."""
+    conditions = [*([OF_ROLE] if role else []), *([WITHOUT_ROLE] if no_role else []), "NOT is_active" if inactive else "true"]
+    values = {"role": f"{ROLE}{role}", "role_prefix": ROLE, "limit": limit, "erasing": ERASING, "erased": ERASED}
+    with transaction() as session:
+        rows = session.execute(text(LIST.format(conditions=" AND ".join(conditions))), values).mappings().all()
+    if as_json:
+        for row in rows:
+            click.echo(json.dumps(dict(row), ensure_ascii=False))
+        return
+    table = Table(Column("id", no_wrap=True), "name", "roles", "groups", "language", "active")
+    for row in rows:
+        roles = [name.removeprefix(ROLE) for name in row["groups"] if name.startswith(ROLE)]
+        others = [name for name in row["groups"] if not name.startswith(ROLE)]
+        shown = ", ".join(others[:SHOWN_GROUPS]) + (" …" if len(others) > SHOWN_GROUPS else "")
+        cells = (row["id"], row["name"], ", ".join(roles) or "none", shown, row["locale"] or "", "yes" if row["is_active"] else "no")
+        table.add_row(*(Text(cell) for cell in cells))
+    Console().print(table)
+
+
+@people.command()
+@click.argument("person")
+@as_json_option
+def show(person: str, as_json: bool) -> None:
+    """Show one person: who they are, their groups, notifications and connections."""
+    with transaction() as session:
+        row = session.execute(SHOW, {"id": person}).mappings().one_or_none()
+    if row is None:
+        raise unknown(person)
+    found = {**row, "created_at": row["created_at"].isoformat(timespec="seconds")}
+    if as_json:
+        click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    table = Table(show_header=False)
+    for name, value in found.items():
+        table.add_row(name, Text(", ".join(value) if isinstance(value, list) else "" if value is None else str(value)))
+    Console().print(table)
+
+
+@people.command()
+@click.argument("person", nargs=-1, required=True)
+def deactivate(person: tuple[str, ...]) -> None:
+    """Let people out: their connections are closed, their tokens refused, they get nothing more."""
+    _set_active(person, False)
+
+
+@people.command()
+@click.argument("person", nargs=-1, required=True)
+def activate(person: tuple[str, ...]) -> None:
+    """Let people in again."""
+    _set_active(person, True)
+
+
+def _set_active(person: tuple[str, ...], active: bool) -> None:
+    action = "people.activate" if active else "people.deactivate"
+    with transaction() as session:
+        changed = directory.set_active(session, person, active)
+        audit.record(session, Actor(COMMAND_LINE), action, details=audit.shortened(person))
+    ring(ANNOUNCE_PEOPLE)
+    click.echo(f"{changed} of {len(person)} changed")
+
+
+@people.command()
+@click.argument("person")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="a file to write instead of standard output")
+def export(person: str, output: Path | None) -> None:
+    """Print everything about a person as JSON Lines; the last line counts them."""
+    lines = export_person(_transact, person, get_settings().default_locale)
+    _transact(lambda session: audit.record(session, Actor(COMMAND_LINE), "person.export", USER + person))
+    if output is None:
+        for line in lines:
+            sys.stdout.write(line)
+        return
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            output.chmod(0o600)
+            file.writelines(lines)
+    except OSError as error:
+        raise click.ClickException(f"{output}: {error.strerror}") from None
+    click.echo(f"everything about {person} is in {output}")
+
+
+@people.command()
+@click.argument("person")
+@click.option("--yes", is_flag=True, help="do not ask")
+def erase(person: str, yes: bool) -> None:
+    """Erase a person for good: their notifications, their name wherever it stands, then themselves.
+
+    What others were told stays. Archives follow within the hour.
+    """
+    with transaction() as session:
+        row = session.execute(SHOW, {"id": person}).mappings().one_or_none()
+    if row is None:
+        raise unknown(person)
+    if not yes:
+        click.confirm(f"This erases {row['name'] or person!r} and {row['notifications']} notifications for good. Go on?", abort=True)
+    erased = erase_person(_transact, person, Actor(COMMAND_LINE), lambda: ring(ANNOUNCE_PEOPLE))
+    ring(CLEAN_UP)
+    click.echo(f"erased: {erased.notifications} notifications, {erased.events} events redacted; the audit log knows it as {erased.opaque_id}")
+
+
+def _transact(work: Callable[[Session], Any]) -> Any:
+    with transaction() as session:
+        return work(session)
