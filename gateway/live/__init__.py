@@ -7,6 +7,7 @@
     Redis ─ subscriber.py ─ hub.py ─ gate.py           batches → people present
     PostgreSQL ─ replay.py ─┘  │  └─ resume.py         what Redis lost; what a browser missed
                             state.py receipts.py       unread counts; seen and read
+                            presence.py deliveries.py  who is here; what has reached them
 
 One event loop holds all of it, so nothing here needs a lock: a step that doesn't wait is atomic. What has
 to wait for PostgreSQL or Redis is a greenlet with a short transaction, never one per connection.
@@ -28,12 +29,14 @@ from gevent.pool import Pool
 from gateway.live import codes, socket
 from gateway.live.changes import ChangedPeople
 from gateway.live.connection import Connection
+from gateway.live.deliveries import Deliveries
 from gateway.live.encoding import text_frame
 from gateway.live.gatherer import Gatherer
 from gateway.live.heartbeat import Anonymous, Heartbeat
 from gateway.live.hub import Hub
 from gateway.live.limits import Limits
 from gateway.live.loop import LiveLoop
+from gateway.live.presence import Presence
 from gateway.live.protocol import Reader
 from gateway.live.receipts import Receipts
 from gateway.live.replay import Tail
@@ -79,15 +82,17 @@ class Live:
         people = ChangedPeople(hub, self._state.tell)
         self._tail = tail = Tail(settings, loop, hub, people)
         self._receipts = Receipts(settings, loop, hub, self._announce)
+        self._presence = Presence(settings, self.limits, loop.connections)
+        self._deliveries = Deliveries(settings, self.limits)
         self._welcome = Gatherer(
             "welcome",
-            Welcome(settings, hub, tail, people).serve,
+            Welcome(settings, hub, tail, people, self._presence).serve,
             wait_seconds=self.limits.welcome_seconds,
             limit=WELCOMED_AT_ONCE,
         )
         self._resume = Gatherer(
             "resume",
-            Resume(settings, loop, tail).serve,
+            Resume(settings, loop, tail, self._deliveries.confirm).serve,
             wait_seconds=self.limits.welcome_seconds,
             limit=RESUMED_AT_ONCE,
         )
@@ -100,8 +105,9 @@ class Live:
         loop.on_gone = self._gone
         hub.ring_tail = tail.ring
         hub.mark_unread = self._state.mark
+        hub.handed = self._deliveries.handed
         self._greenlets: list[Any] = [self._subscriber, tail, self._heartbeat, self._state]
-        self._greenlets += [self._receipts, self._welcome, self._resume, self._proofs]
+        self._greenlets += [self._presence, self._deliveries, self._receipts, self._welcome, self._resume, self._proofs]
 
     # The process: register, start, stop
 
@@ -137,6 +143,8 @@ class Live:
             gevent.sleep(0.01)
         for connection in list(self._loop.connections):
             self._loop.drop(connection)
+        self._deliveries.finish()
+        self._presence.finish()
         log.info("live_stopped", closed=len(open_connections))
 
     def counts(self) -> dict[str, Any]:
@@ -177,6 +185,7 @@ class Live:
     def _gone(self, connection: Connection) -> None:
         self._anonymous.discard(connection)
         self._hub.leave(connection)
+        self._presence.left(connection)
 
     # What browsers say: see protocol.py
 
@@ -211,6 +220,9 @@ class Live:
 
     def seen(self, connection: Connection, event_ids: list[int]) -> None:
         self._receipts.put(connection, event_ids, read=False)
+
+    def heard(self, connection: Connection) -> None:
+        self._deliveries.heard(connection)
 
     def pong(self, connection: Connection) -> None:
         """Everything stored below the cursor we name has been written to this connection before."""

@@ -19,11 +19,13 @@ from gateway.live.encoding import close_frame
 
 if TYPE_CHECKING:
     from gateway.live.cursor import Cursor
+    from gateway.live.deliveries import Handed
     from gateway.live.gate import Gate
     from gateway.live.loop import LiveLoop
     from gateway.live.protocol import Unfinished
 
 WRITE_AT_ONCE_BYTES = 64 * 1024  # per wake-up of a slow socket, so that it can't hold up the others
+MOST_UNCONFIRMED = 500  # batches remembered until the browser says something; further ones are not counted
 
 
 class Connection:
@@ -38,11 +40,13 @@ class Connection:
         "gate",  # Gate | None: stands between hub and socket until the browser has caught up
         "heard_at",  # loop time of the last bytes
         "loop",
+        "number",  # its row in websocket_connections; 0 while it has none
         "outgoing",  # bytes, or a list of them, queued since the last flush
         "pinged",  # we have asked since
         "reader",  # gevent's io watcher
         "tokens",  # what the browser may still send, see Limits
         "tokens_at",
+        "unconfirmed",  # Handed, a list of them, or None: written since the browser last said something
         "unfinished",  # Unfinished | None: a frame or message of which a part has come
         "user_id",  # 0 until the person is known
     )
@@ -54,10 +58,12 @@ class Connection:
         self.outgoing: bytes | list[bytes] | None = None
         self.backlog: Backlog | None = None
         self.unfinished: Unfinished | None = None
+        self.unconfirmed: Handed | list[Handed] | None = None
         self.gate: Gate | None = None
         self.closing = False
         self.pinged = False
         self.user_id = 0
+        self.number = 0
         self.cursor: Cursor | None = None
         self.expires_at = 0.0
         self.heard_at = loop.now
@@ -76,6 +82,16 @@ class Connection:
             self.outgoing = [outgoing, frame]
         else:
             outgoing.append(frame)
+
+    def expect(self, batch: Handed) -> None:
+        """What was queued is of this batch: the next frame of the browser confirms it."""
+        waiting = self.unconfirmed
+        if waiting is None:
+            self.unconfirmed = batch
+        elif not isinstance(waiting, list):
+            self.unconfirmed = [waiting, batch]
+        elif len(waiting) < MOST_UNCONFIRMED:
+            waiting.append(batch)
 
     def flush(self, extra_bytes: int = 0) -> None:
         """Write what is queued; what the socket won't take waits in the buffer.

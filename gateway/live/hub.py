@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from gateway.live import codes
 from gateway.live.connection import Connection
+from gateway.live.deliveries import Handed
 from gateway.live.encoding import text_frame
 from gateway.live.gate import Gate
 from gateway.live.loop import LiveLoop
@@ -32,6 +33,7 @@ class Hub:
         self.sent = SentBatches(loop.limits.remembered_events)
         self.ring_tail: Callable[[], None]
         self.mark_unread: Callable[[Iterable[int]], None]
+        self.handed: Callable[[Handed], None]
 
     def __len__(self) -> int:
         return len(self._people)
@@ -83,24 +85,29 @@ class Hub:
                 self.ring_tail()
             return
         sent.claim(message.event_id, message.n)
-        self.hand_out(message.event_id, message.recipient_ids, message.frame)
+        self.hand_out(message.event_id, message.n, message.recipient_ids, message.frame)
 
-    def hand_out(self, event_id: int, recipient_ids: Iterable[int], payload: bytes) -> None:
+    def hand_out(self, event_id: int, n: int, recipient_ids: Iterable[int], payload: bytes) -> None:
         """Queue the frame for every recipient present. The caller flushes the loop."""
         people = self._people
-        here = [user_id for user_id in recipient_ids if user_id in people]
+        here = {user_id: place for place, user_id in enumerate(recipient_ids) if user_id in people}
         if not here:
             return
         frame = text_frame(payload)
+        batch = Handed(event_id, n, here)
         for user_id in here:
             found = people[user_id]
             if type(found) is list:
                 for connection in list(found):
                     self._hand(connection, event_id, frame)
+                    connection.expect(batch)
             elif found.gate is None:  # type: ignore[union-attr]
                 found.queue(frame)  # type: ignore[union-attr]
+                found.expect(batch)  # type: ignore[union-attr]
             else:
                 self._hand(found, event_id, frame)  # type: ignore[arg-type]
+                found.expect(batch)  # type: ignore[union-attr]
+        self.handed(batch)
         self.mark_unread(here)
         log.debug("frames_queued", event_id=event_id, people=len(here))
 

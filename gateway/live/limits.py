@@ -38,6 +38,8 @@ class Limits:
     tail_seconds: float = 5.0  # how often the batches are read that Redis may have lost
     tail_pause_seconds: float = 0.2  # least time between two readings, however often it is rung
     state_seconds: float = 0.2  # unread counts are computed at most this often
+    record_seconds: float = 1.0  # who came, left and confirmed is gathered for so long and written together
+    alive_seconds: float = 10.0  # how often a gateway says that it lives
     welcome_seconds: float = 0.005  # new connections are gathered for so long and served together
     remembered_events: int = 50_000  # whose batches are known to be sent: 5 MB at most
     silent_redis_seconds: float = 5.0  # without any message we ping Redis, and wait as long again

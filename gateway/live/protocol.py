@@ -34,6 +34,7 @@ class Services(Protocol):
     def read(self, connection: Connection, event_ids: list[int]) -> None: ...
     def seen(self, connection: Connection, event_ids: list[int]) -> None: ...
     def pong(self, connection: Connection) -> None: ...
+    def heard(self, connection: Connection) -> None: ...
 
 
 class Unfinished:
@@ -81,6 +82,8 @@ class Reader:
     def _take_frame(self, connection: Connection, message: Unfinished, frame: Any) -> None:
         if frame.frame_finished and not self._may_send(connection, 1):
             return
+        if connection.unconfirmed is not None and frame.frame_finished and frame.opcode is not Opcode.CLOSE:
+            self._services.heard(connection)
         if frame.opcode is Opcode.TEXT:
             message.parts.append(frame.payload)
             message.size += len(frame.payload.encode())

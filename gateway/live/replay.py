@@ -167,7 +167,7 @@ class Tail:
                 alike = (row.id, row.kind, row.locale)
                 if alike not in frames:
                     frames[alike] = frame_of(row, row.kind, row.locale)
-                self._hub.hand_out(row.id, row.recipient_ids, frames[alike])
+                self._hub.hand_out(row.id, row.n, row.recipient_ids, frames[alike])
                 handed += 1
         return handed
 

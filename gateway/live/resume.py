@@ -10,7 +10,7 @@ Browsers that come back together are served by the same few statements.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -29,6 +29,7 @@ from gateway.live.cursor import (
     read_cursor,
     read_snapshot,
 )
+from gateway.live.deliveries import REPLAYED, Handed
 from gateway.live.encoding import text_frame
 from gateway.live.loop import LiveLoop
 from gateway.live.replay import Tail, frame_of
@@ -95,10 +96,11 @@ class Request:
 class Resume:
     """Serves the requests that a Gatherer hands it."""
 
-    def __init__(self, settings: Settings, loop: LiveLoop, tail: Tail) -> None:
+    def __init__(self, settings: Settings, loop: LiveLoop, tail: Tail, confirm: Callable[[Handed, int], None]) -> None:
         self._settings = settings
         self._loop = loop
         self._tail = tail
+        self._confirm = confirm
 
     def serve(self, requests: list[Request]) -> None:
         """Answer each with the missed frames and `resumed`, or with `reset`."""
@@ -188,6 +190,10 @@ class Resume:
         else:
             replayed = request.event_ids or []
             gate.stop({*replayed, *request.have}, until_tail)
+            for event_id in request.have:
+                self._confirm(Handed(event_id, REPLAYED, {}), connection.user_id)
+            for event_id in replayed:
+                connection.expect(Handed(event_id, REPLAYED, {}))
             for frame in request.frames or ():
                 connection.queue(frame)
             connection.cursor = cursor

@@ -17,6 +17,7 @@ from gateway.live.connection import Connection
 from gateway.live.cursor import Cursor, cursor_at, read_snapshot
 from gateway.live.encoding import text_frame
 from gateway.live.hub import Hub
+from gateway.live.presence import Presence
 from gateway.live.replay import Tail
 from gateway.people import Person, load_people
 from gateway.transactions import in_transaction
@@ -36,11 +37,12 @@ Arrival = tuple[Connection, str]  # and the external id that its credential prov
 class Welcome:
     """Serves the arrivals that a Gatherer hands it."""
 
-    def __init__(self, settings: Settings, hub: Hub, tail: Tail, people: ChangedPeople) -> None:
+    def __init__(self, settings: Settings, hub: Hub, tail: Tail, people: ChangedPeople, presence: Presence) -> None:
         self._settings = settings
         self._hub = hub
         self._tail = tail
         self._people = people
+        self._presence = presence
 
     def serve(self, arrivals: list[Arrival]) -> None:
         """Bring these connections into the hub and greet them."""
@@ -105,6 +107,7 @@ class Welcome:
             for held in connection.gate.release():
                 connection.queue(held)
             connection.flush()
+            self._presence.joined(connection)
             log.debug("connected", user_id=person.id)
 
 

@@ -71,6 +71,12 @@ class GatewayProcess:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(20)
 
+    def kill(self) -> None:
+        """SIGKILL to all of it."""
+        assert self._process is not None
+        signal_group(self._process.pid, signal.SIGKILL)
+        self._process.wait(20)
+
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")[-6000:]
 
