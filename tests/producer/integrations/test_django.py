@@ -106,6 +106,12 @@ def test_a_savepoint_that_is_rolled_back_takes_its_events_along(models: ModuleTy
     assert actions(settings) == ["created"]
 
 
+def test_what_is_deleted_in_the_transaction_that_saved_it_never_was(models: ModuleType, settings: Settings) -> None:
+    with transaction.atomic():
+        add_stage(models).delete()
+    assert actions(settings) == []
+
+
 def test_a_request_that_fails_notifies_nobody_and_one_that_succeeds_does(models: ModuleType, settings: Settings) -> None:
     from django.test import Client
 
