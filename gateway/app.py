@@ -9,7 +9,7 @@ import structlog
 from flask import Flask, Response, g, request
 from flask.json.provider import DefaultJSONProvider
 
-from gateway import api, demo, errors, health, pages
+from gateway import api, cors, demo, docs, errors, health, pages
 from gateway.announcements import Announcer
 from gateway.auth import Authenticator
 from gateway.live import Live
@@ -41,11 +41,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.extensions["refusals"] = Refusals(settings)
     app.before_request(_name_request)
     app.after_request(_add_headers)
+    cors.register(app, settings)
     errors.register(app)
     api.register(app)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(demo.blueprint)
+    app.register_blueprint(docs.blueprint)
     live = app.extensions["live"] = Live(settings, authenticator)
     live.register(app)
     return app

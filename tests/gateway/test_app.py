@@ -25,6 +25,8 @@ PUBLIC = {
     "pages.show_favicon",
     "pages.static",
     "demo.show_company",  # loopback only, and checks that itself
+    "docs.show_document",  # holds no data of anyone
+    "docs.show_page",
     "notifications",  # the WebSocket: says who it is in its headers or its first message
 }
 

@@ -1,0 +1,22 @@
+"""What the API says of itself: OpenAPI 3.1 out of the code, and a page to read it.
+
+Every door has a `Door` in `DOORS`, in a file per resource like the doors themselves: what it takes (the
+tables its bodies are checked against), what it answers (a model), with an example of each. A test holds
+that no rule of the URL map is missing, and that real answers are what is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gateway.openapi import inbox, operations, people, sending, statistics, templates
+from gateway.openapi.door import Door
+
+DOORS: Mapping[str, Door] = {
+    **inbox.DOORS,
+    **sending.DOORS,
+    **people.DOORS,
+    **templates.DOORS,
+    **statistics.DOORS,
+    **operations.DOORS,
+}
