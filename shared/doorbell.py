@@ -93,7 +93,7 @@ class Doorbell:
                 self._succeeded(asked)
 
     def _send(self, app: Celery, connection: Connection, task: str) -> None:
-        if _depth(connection, QUEUE_OF[task]) < self._settings.notification_queue_size:
+        if waiting_messages(connection, QUEUE_OF[task]) < self._settings.notification_queue_size:
             app.send_task(task, connection=connection, retry=False)
         # else: the queue is full of doorbells, each of which wakes a worker that takes along everything
 
@@ -118,7 +118,7 @@ class Doorbell:
             self._changed.notify_all()
 
 
-def _depth(connection: Connection, queue: str) -> int:
+def waiting_messages(connection: Connection, queue: str) -> int:
     """Messages waiting in a queue; a queue that nobody made yet is empty."""
     try:
         channel: Any = connection.default_channel

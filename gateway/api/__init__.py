@@ -12,6 +12,7 @@ from gateway.api import (
     privacy,
     sending,
     session,
+    statistics,
     templates,
     ticket,
 )
@@ -19,5 +20,5 @@ from gateway.api import (
 
 def register(app: Flask) -> None:
     """Hang all REST doors into the app."""
-    for resource in (auditing, events, notifications, people, privacy, sending, session, templates, ticket):
+    for resource in (auditing, events, notifications, people, privacy, sending, session, statistics, templates, ticket):
         app.register_blueprint(resource.blueprint)
