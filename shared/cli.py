@@ -21,11 +21,11 @@ from shared.audience import Term, role_terms
 from shared.audit import COMMAND_LINE, Actor, record_send
 from shared.commands.archive import archive
 from shared.commands.audit import audit
+from shared.commands.deliveries import deliveries
 from shared.commands.doctor import doctor
 from shared.commands.events import events
 from shared.commands.people import people
 from shared.commands.service import service
-from shared.commands.statistics import connections, queue, stats
 from shared.commands.templates import templates
 from shared.commands.selftest import selftest
 from shared.database import engine, transaction
@@ -55,15 +55,13 @@ def cli() -> None:
 
 
 cli.add_command(archive)
+cli.add_command(deliveries)
 cli.add_command(doctor)
 cli.add_command(selftest)
 cli.add_command(audit)
 cli.add_command(events)
 cli.add_command(people)
 cli.add_command(service)
-cli.add_command(stats)
-cli.add_command(connections)
-cli.add_command(queue)
 cli.add_command(templates)
 
 
@@ -220,6 +218,8 @@ def settings(as_json: bool) -> None:
 def _shown(current: Settings, name: str) -> Any:
     if name == "secret_key":
         return "(set)" if current.secret_key else "(kept in DATA_DIR)"
+    if name == "webhook_secret":
+        return current.webhook_secret and "(set)"
     if name in ("database_url", "redis_url", "broker_url"):
         try:
             address = str(getattr(current, name.removesuffix("_url")))

@@ -308,6 +308,7 @@ class Delivery(Base):
         CheckConstraint(f"status IN {DELIVERY_STATUSES}", name="delivery_status_known"),
         Index("deliveries_due", "channel", "next_attempt_at", postgresql_where=text("status IN ('pending', 'sending')")),
         Index("deliveries_in_order", "channel", "event_id", postgresql_where=text("status IN ('pending', 'sending')")),
+        Index("deliveries_failed", "id", postgresql_where=text("status = 'failed'")),
         Index("deliveries_recipient_id", "recipient_id", postgresql_where=text("recipient_id IS NOT NULL")),
     )
 

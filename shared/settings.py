@@ -179,10 +179,10 @@ class Settings(BaseModel):
     @field_validator("email_from")
     @classmethod
     def _sender(cls, value: str | None, info: ValidationInfo) -> str | None:
-        name, address = parseaddr(value or "")
+        _, address = parseaddr(value or "")
         if value is None and info.data.get("smtp_url") is None:
             return None
-        if not is_email_address(address) or not name.isprintable():
+        if not is_email_address(address) or not (value or "").isprintable():
             raise ValueError("an address such as StageBloom <notifications@example.org>")
         return value
 
@@ -345,6 +345,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 def _fault(item: Any) -> str:
     key = str(item["loc"][0]) if item["loc"] else "?"
+    key = environment_name(key) if key in Settings.model_fields else key  # of a default: pydantic names the field
     shown = "<hidden>" if key.endswith(("_KEY", "_URL", "_SECRET")) or key == "CHANNEL_LAYERS" else repr(item["input"])
     return f"{key}={shown}: {item['msg'].removeprefix('Value error, expected ').removeprefix('Value error, ')}"
 

@@ -6,13 +6,13 @@ from flask import Flask
 
 from gateway.api import (
     auditing,
+    deliveries,
     events,
     notifications,
     people,
     privacy,
     sending,
     session,
-    statistics,
     templates,
     ticket,
 )
@@ -20,5 +20,5 @@ from gateway.api import (
 
 def register(app: Flask) -> None:
     """Hang all REST doors into the app."""
-    for resource in (auditing, events, notifications, people, privacy, sending, session, statistics, templates, ticket):
+    for resource in (auditing, deliveries, events, notifications, people, privacy, sending, session, templates, ticket):
         app.register_blueprint(resource.blueprint)

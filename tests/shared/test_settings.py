@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from shared.addresses import parse_smtp_url
 from shared.errors import SettingsError
 from shared.settings import SECRET_FILE, SERVERS_FILE, Settings, environment_name, load_settings
 
@@ -199,3 +200,57 @@ def test_a_data_directory_that_can_not_be_used_is_a_fault_with_a_name(tmp_path: 
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match="SECRET_KEY.*can't be used"):
         load(tmp_path / "file").signing_key()
+
+
+SECRET = "whsec_" + "QUJD" * 10
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("smtp://mail.test", ("mail.test", 25, "none", None, None)),
+        ("smtp://mail.test:2525/", ("mail.test", 2525, "none", None, None)),
+        ("smtps://u:p%40%2F%3A@mail.test", ("mail.test", 465, "implicit", "u", "p@/:")),
+        ("smtp+starttls://u%40x.test:p@mail.test", ("mail.test", 587, "starttls", "u@x.test", "p")),
+        ("smtp://u:p@mail.test:25?tls=starttls", ("mail.test", 25, "starttls", "u", "p")),
+        ("smtp://u:p@mail.test?tls=implicit", ("mail.test", 465, "implicit", "u", "p")),
+        ("smtp://u:p@mail.test?tls=none", ("mail.test", 25, "none", "u", "p")),
+        ("smtp://[::1]:25", ("::1", 25, "none", None, None)),
+    ],
+)
+def test_every_way_to_name_a_mail_server_is_understood(address: str, expected: tuple[object, ...]) -> None:
+    settings = load_settings({"SMTP_URL": address, "EMAIL_FROM": "StageBloom <a@b.test>"})
+    found = parse_smtp_url(settings.smtp_url or "")
+    assert (found.host, found.port, found.tls, found.user, found.password) == expected
+    assert settings.mails_critical
+
+
+@pytest.mark.parametrize("address", ["mail.test", "http://mail.test", "smtp://", "smtp://h:x", "smtp://h:0", "smtp://h/path", "smtp://h?tls=maybe", "smtps://h?tls=none", "smtp://h?x=1", "smtp://u:hunter2@h"])
+def test_a_mail_server_that_can_not_be_used_or_would_leak_its_password_is_refused(address: str) -> None:
+    with pytest.raises(SettingsError, match="SMTP_URL") as refused:
+        load_settings({"SMTP_URL": address, "EMAIL_FROM": "a@b.test"})
+    assert "hunter2" not in refused.value.message
+
+
+@pytest.mark.parametrize("sender", [None, "nobody", "a@b.test\nBcc: c@d.test", "A\r\nX: y <a@b.test>", "@b.test"])
+def test_mails_need_a_sender(sender: str | None) -> None:
+    with pytest.raises(SettingsError, match="EMAIL_FROM"):
+        load_settings({"SMTP_URL": "smtp://h", **({} if sender is None else {"EMAIL_FROM": sender})})
+
+
+@pytest.mark.parametrize("secret", [None, "short", "whsec_QUJD", "whsec_" + "QUJD" * 30, "whsec_%%%" + "QUJD" * 10])
+def test_a_webhook_needs_a_secret_that_is_one(secret: str | None) -> None:
+    with pytest.raises(SettingsError, match="WEBHOOK_SECRET") as refused:
+        load_settings({"WEBHOOK_URL": "https://h.test/", **({} if secret is None else {"WEBHOOK_SECRET": secret})})
+    assert "QUJD" not in refused.value.message
+
+
+@pytest.mark.parametrize("address", ["ftp://h", "https://", "h.test", "https://u:p@h.test", "http://h.test:x/", "http://h.test/ x", "http://h.test/\nx"])
+def test_a_webhook_goes_to_an_http_address(address: str) -> None:
+    with pytest.raises(SettingsError, match="WEBHOOK_URL"):
+        load_settings({"WEBHOOK_URL": address, "WEBHOOK_SECRET": SECRET})
+
+
+def test_without_a_mail_server_nothing_is_mailed() -> None:
+    assert not load_settings({}).mails_critical
+    assert not load_settings({"SMTP_URL": "smtp://h", "EMAIL_FROM": "a@b.test", "EMAIL_FALLBACK": "false"}).mails_critical

@@ -27,6 +27,7 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_due ON deliveries (channel, next_attempt_at) WHERE status IN ('pending', 'sending');
 CREATE INDEX deliveries_in_order ON deliveries (channel, event_id) WHERE status IN ('pending', 'sending');
+CREATE INDEX deliveries_failed ON deliveries (id) WHERE status = 'failed';
 CREATE INDEX deliveries_recipient_id ON deliveries (recipient_id) WHERE recipient_id IS NOT NULL;
 
 CREATE TABLE delivery_plans (
