@@ -21,6 +21,7 @@ from shared.settings import Settings
 ROWS_PER_STATEMENT = 1000
 # Browsers come back with cursors of up to 24 hours and need the plan for what they missed.
 BATCHES_KEPT = timedelta(hours=25)
+RECORDS_KEPT = timedelta(days=365)  # who did what, and how long it took: for the questions of a year
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Rule:
     """Rows of `table` for which `condition` holds are deleted, in the order of `order`.
 
     A condition may name `:retained_id` (older event ids have no notification left), `:retained_from`
-    (the same as a time), `:batches_id` and `:batches_from` (a day ago). An index must lead to its rows.
+    (the same as a time), `:batches_id` and `:batches_from` (a day ago), `:records_from` (a year ago). An index
+    must lead to its rows.
     """
 
     table: str
@@ -40,6 +42,8 @@ RULES = (
     # Events come after what refers to them. The id leads to the oldest, without an index of its own.
     Rule("event_batches", "event_id < :batches_id AND published_at < :batches_from", "event_id, n"),
     Rule("notification_events", "id < :retained_id AND status IN ('processed', 'failed')", "id"),
+    Rule("audit_log", "at < :records_from", "at, id"),
+    Rule("hourly_times", "hour < :records_from", "hour"),
 )
 
 
@@ -51,6 +55,7 @@ def find_limits(session: Session, settings: Settings, now: datetime | None = Non
     return {
         "retained_from": retained_from,
         "retained_id": min([first_event_id_at(retained_from), *kept]),
+        "records_from": now - RECORDS_KEPT,
         "batches_from": now - BATCHES_KEPT,
         "batches_id": first_event_id_at(now - BATCHES_KEPT),
     }

@@ -8,13 +8,13 @@ from typing import Any
 
 import redis
 from kombu.connection import Connection
-from kombu.exceptions import ChannelError
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from shared.database import transaction
 from shared.doctor import Finding, fine, note, wrong
+from shared.doorbell import waiting_messages
 from shared.redis import connect
 from shared.settings import Settings
 from shared.tasks import QUEUE_OF
@@ -77,7 +77,7 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
     try:
         with Connection(settings.broker, connect_timeout=BROKER_SECONDS, transport_options=options) as connection:  # type: ignore[no-untyped-call]
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
-            depths = {queue: _depth(connection, queue) for queue in sorted(set(QUEUE_OF.values()))}
+            depths = {queue: waiting_messages(connection, queue) for queue in sorted(set(QUEUE_OF.values()))}
     except Exception as error:  # noqa: BLE001  # kombu raises what its transport raises
         yield wrong("broker", f"{where} can't be reached ({type(error).__name__})", "Start the broker, or set BROKER_URL. Events wait in PostgreSQL meanwhile.")
         return
@@ -87,14 +87,6 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
         yield note("broker", f"full of doorbells: {', '.join(full)}", "Nothing is lost: start more workers, or see why those that run take none.", address=where, queues=depths)
     else:
         yield fine("broker", f"{where} answers; waiting: {shown}", address=where, queues=depths)
-
-
-def _depth(connection: Connection, queue: str) -> int:
-    try:
-        channel: Any = connection.default_channel
-        return int(channel.queue_declare(queue, passive=True).message_count)
-    except ChannelError:
-        return 0  # nobody has made it yet
 
 
 def _shown(address: str) -> str:

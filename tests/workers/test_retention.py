@@ -265,7 +265,7 @@ def test_plans_stay_a_day_after_they_were_published_and_the_counts_for_good(door
 
 def test_rows_go_in_small_pieces_and_what_someone_holds_is_left_for_later(doors: Settings, staff: Company) -> None:
     ids = [notify_at(staff, LONG_AGO) for _ in range(5)]
-    rule = cleaning.RULES[-1]
+    (rule,) = (one for one in cleaning.RULES if one.table == "notification_events")
     with transaction(doors) as session:
         limits = {**cleaning.find_limits(session, doors), "retained_id": first_event_id_at(LONG_AGO + timedelta(days=1))}
     with Session(engine(doors)) as holder:
@@ -275,6 +275,14 @@ def test_rows_go_in_small_pieces_and_what_someone_holds_is_left_for_later(doors:
         with transaction(doors) as session:
             assert cleaning.delete_some(session, rule, limits, rows=10) == 2
     assert staff.count("notification_events") == 1
+
+
+def test_records_of_who_did_what_stay_a_year(doors: Settings) -> None:
+    with transaction(doors) as session:
+        session.execute(text("INSERT INTO audit_log (at, actor, action) SELECT now() - make_interval(days => days), 'cli', 'x' FROM unnest(ARRAY[1, 364, 366]) AS days"))
+    tasks.clean_up()
+    with transaction(doors) as session:
+        assert session.scalar(text("SELECT count(*) FROM audit_log WHERE action = 'x'")) == 2
 
 
 def test_every_rule_names_a_table_and_rows_that_can_be_asked_for(old: Settings) -> None:
