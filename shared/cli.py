@@ -25,9 +25,10 @@ from shared.commands.deliveries import deliveries
 from shared.commands.doctor import doctor
 from shared.commands.events import events
 from shared.commands.people import people
-from shared.commands.service import service
-from shared.commands.templates import templates
 from shared.commands.selftest import selftest
+from shared.commands.service import service
+from shared.commands.statistics import connections, queue, stats
+from shared.commands.templates import templates
 from shared.database import engine, transaction
 from shared.doorbell import ring
 from shared.errors import NotificationError
@@ -62,6 +63,9 @@ cli.add_command(audit)
 cli.add_command(events)
 cli.add_command(people)
 cli.add_command(service)
+cli.add_command(stats)
+cli.add_command(connections)
+cli.add_command(queue)
 cli.add_command(templates)
 
 

@@ -13,6 +13,7 @@ from gateway.api import (
     privacy,
     sending,
     session,
+    statistics,
     templates,
     ticket,
 )
@@ -20,5 +21,5 @@ from gateway.api import (
 
 def register(app: Flask) -> None:
     """Hang all REST doors into the app."""
-    for resource in (auditing, deliveries, events, notifications, people, privacy, sending, session, templates, ticket):
+    for resource in (auditing, deliveries, events, notifications, people, privacy, sending, session, statistics, templates, ticket):
         app.register_blueprint(resource.blueprint)
