@@ -4,7 +4,7 @@ A refusal changes nothing, so it has no transaction to be recorded in, and a flo
 fill the disk: equal ones are one row with a count, and of the different ones a bounded number is
 written at a time; the rest is one row more that says how many they were. At most
 MAX_ROWS + 1 rows every FLUSH_SECONDS: 0.2 million rows (50 MB) a day from a flood that never ends, nothing
-without one. A gateway that is killed loses those of its last seconds; each has its line in the log.
+without one. A gateway that is killed loses the counts of its last seconds.
 """
 
 from __future__ import annotations
@@ -50,13 +50,15 @@ class Refusals:
         self._stopping = threading.Event()
 
     def count(self, refusal: Refusal) -> None:
-        """Remember one; never waits for a server."""
-        log.warning(refusal.action.replace(".", "_"), actor=refusal.actor, target=refusal.target, reason=refusal.reason)
+        """Remember one; never waits for a server. The log, too, has equal ones once between two flushes."""
         with self._lock:
-            if refusal in self._counts or len(self._counts) < MAX_KEPT:
-                self._counts[refusal] += 1
-            else:
+            is_new = refusal not in self._counts
+            if is_new and len(self._counts) >= MAX_KEPT:
                 self._others += 1
+                return
+            self._counts[refusal] += 1
+        if is_new:
+            log.warning(refusal.action.replace(".", "_"), actor=refusal.actor, target=refusal.target, reason=refusal.reason)
 
     def flush(self) -> None:
         """Write what was counted. What can't be written is kept for the next time, within the same bounds."""

@@ -126,6 +126,10 @@ def test_a_servers_file_that_can_not_be_read_means_that_none_runs(tmp_path: Path
 
 
 def test_lists_are_separated_by_commas() -> None:
+    assert load_settings({"SEND_LIMITS": "rh=5, *=0"}).send_limits == {"rh": 5, "*": 0}
+    for wrong in ("rh", "rh=", "=5", "rh=-1", "rh=1.5", "rh=5;admin=6"):
+        with pytest.raises(SettingsError, match="SEND_LIMITS=.*such as admin=100"):
+            load_settings({"SEND_LIMITS": wrong})
     settings = load_settings({"SEND_ROLES": " admin , tuteur,,", "ALLOWED_ORIGINS": "https://a.test,http://b.test:8080"})
     assert settings.send_roles == ("admin", "tuteur")
     assert settings.allowed_origins == ("https://a.test", "http://b.test:8080")
