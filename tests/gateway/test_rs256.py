@@ -168,3 +168,11 @@ def test_under_gevent_a_silent_provider_holds_up_nobody_who_does_not_need_it(set
         with connect(gateway.base_url) as client:
             client.send(type="authenticate", token=token("third"))
             assert client.wait_closed() == 4501
+
+
+def test_a_token_of_another_algorithm_makes_nobody_ask_the_provider(browser, company, provider):
+    company.person("42")
+    for forge, reason in REFUSED.values():
+        if reason == "algorithm":
+            browser.get(UNREAD, headers=bearer(forge(company.settings)))
+    assert provider.asked == 0
