@@ -115,6 +115,8 @@ def _lines(session: Session, partition: Partition, bounds: dict[str, int]) -> It
 def _write(path: Path, head: dict[str, Any], lines: Iterable[str]) -> None:
     """Whole and verified, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink(missing_ok=True)  # of a worker that was killed: who writes holds retention's lock
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with draft.open("xb") as raw:

@@ -160,6 +160,15 @@ def test_an_archive_that_lacks_a_line_is_refused_and_leaves_nothing(doors: Setti
     assert staff.count("notifications") == 0
 
 
+def test_what_a_killed_worker_left_of_an_archive_is_removed(doors: Settings, staff: Company) -> None:
+    notify_at(staff, LONG_AGO, "1")
+    assert doors.notification_archive_dir
+    doors.notification_archive_dir.mkdir()
+    (doors.notification_archive_dir / ".notifications_20260112.jsonl.gz.0badc0de").write_bytes(b"half")
+    tasks.clean_up()
+    assert [one.name for one in doors.notification_archive_dir.iterdir() if one.name.startswith(".")] == []
+
+
 def test_an_archive_that_could_not_be_followed_by_its_drop_is_not_written_again(doors: Settings, staff: Company) -> None:
     notify_at(staff, LONG_AGO, "1")
     with Session(engine(doors)) as reader:
