@@ -148,6 +148,13 @@ def test_no_template_holds_up_a_worker(source: str) -> None:
     assert time.monotonic() - started < MAX_SECONDS * 4  # on a busy machine
 
 
+@pytest.mark.parametrize("source", ["{{ x }}", "{% if x|upper == '' %}{% endif %}", "{% for one in items %}{% endfor %}"])
+def test_the_time_is_looked_at_by_every_text_filter_and_step(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.sandbox.MAX_SECONDS", -1)
+    with pytest.raises(RenderError, match="it took more than"):
+        rendered(source, {"x": "x", "items": [1]})
+
+
 def test_data_can_not_take_the_budget_away() -> None:
     with pytest.raises(RenderError, match="steps"):
         rendered("{% for one in items %}{% endfor %}", {"items": HUGE_LIST, " budget": None})
