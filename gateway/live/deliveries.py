@@ -32,7 +32,7 @@ from shared.settings import Settings
 
 log = get_logger("live")
 
-WRITTEN_AT_ONCE = 5000  # confirmations a transaction: 30 ms
+WRITTEN_AT_ONCE = 2000  # confirmations a transaction
 CRITICAL_AT_ONCE = 1000  # rows locked by one statement
 MOST_WAITING = 100_000  # confirmations kept while the database is away
 RETRY_SECONDS = 1.0
@@ -56,11 +56,20 @@ WRITE_RECEIPTS = text("""
     FROM unnest(CAST(:event_ids AS bigint[]), CAST(:ns AS integer[]), CAST(:bits AS bytea[])) AS given (id, number, bits)
     WHERE event_id = id AND n = number
 """)
+# People of a batch ascend, so its ends tell who can be in it: 20 ms for an event of 1,000,000 people, not
+# 200. What a browser says it has is asked only for events that are really its own.
 PLACES = text("""
-    SELECT event_id, n, (place - 1)::integer, person
-    FROM event_batches CROSS JOIN unnest(recipient_ids) WITH ORDINALITY AS member (person, place)
-    WHERE event_id = ANY(CAST(:events AS bigint[]))
-      AND (event_id, person) IN (SELECT * FROM unnest(CAST(:event_ids AS bigint[]), CAST(:user_ids AS bigint[])))
+    WITH asked AS MATERIALIZED (
+        SELECT DISTINCT own.event_id, own.recipient_id
+        FROM unnest(CAST(:event_ids AS bigint[]), CAST(:user_ids AS bigint[])) AS given (id, person)
+        JOIN notifications own ON own.recipient_id = person AND own.event_id = id
+    ), batch AS MATERIALIZED (
+        SELECT event_id, n, recipient_ids[1] AS lowest, recipient_ids[cardinality(recipient_ids)] AS highest FROM event_batches
+        WHERE event_id IN (SELECT event_id FROM asked)
+    )
+    SELECT event_id, n, array_position(recipient_ids, recipient_id) - 1, recipient_id
+    FROM asked JOIN batch USING (event_id) JOIN event_batches USING (event_id, n)
+    WHERE recipient_id BETWEEN lowest AND highest AND recipient_id = ANY (recipient_ids)
 """)
 NOTE_DELIVERED = text("""
     INSERT INTO count_changes (what, event_ids, user_ids)
@@ -168,8 +177,9 @@ class Deliveries:
             try:
                 in_transaction(self._settings, lambda session, some=some, handed=handed: _write(session, some, handed))  # type: ignore[misc]
             except Unavailable:
-                self._confirmed[:0] = confirmed
-                self._times[:0] = times
+                # Behind the others, so that what takes too long can't hold them up.
+                self._confirmed += confirmed[WRITTEN_AT_ONCE:] + some
+                self._times += times[WRITTEN_AT_ONCE:] + handed
                 return False
             except Exception:
                 log.exception("deliveries_failed", count=len(some))
@@ -190,12 +200,11 @@ def _write(session: Session, confirmed: Sequence[tuple[Handed, int]], times: Seq
 
 
 def _find_places(session: Session, pairs: Sequence[tuple[int, int]]) -> list[Receipt]:
-    """The places of people who got a replay. A large event's batches are read once for all of them."""
+    """The places of people who got a replay."""
     if not pairs:
         return []
     values = {"event_ids": [event_id for event_id, _ in pairs], "user_ids": [user_id for _, user_id in pairs]}
-    found = session.execute(PLACES, {**values, "events": list(set(values["event_ids"]))})
-    return [Receipt(*row) for row in found]
+    return [Receipt(*row) for row in session.execute(PLACES, values)]
 
 
 def write_receipts(session: Session, receipts: Iterable[Receipt]) -> int:
