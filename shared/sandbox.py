@@ -82,13 +82,17 @@ class _Environment(ImmutableSandboxedEnvironment):
     def getattr(self, obj: Any, attribute: str) -> Any:
         if isinstance(obj, LoopContext) and attribute in LOOP_ATTRIBUTES:
             return getattr(obj, attribute)
-        return self.getitem(obj, attribute)
+        try:
+            return obj[attribute]
+        except (TypeError, LookupError):
+            return self.undefined(obj=obj, name=attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:
+        """The key may itself be of the data: what is kept of a failure does not name it."""
         try:
             return obj[argument]
         except (TypeError, LookupError):
-            return self.undefined(obj=obj, name=argument)
+            return self.undefined("there is no such item in [ ]")
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Numbers only: `'a' * 10**9` and `'%999999999d' % 1` would fill the memory."""

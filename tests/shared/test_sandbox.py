@@ -106,8 +106,10 @@ HUGE_TEXT = "y" * 12_000
     [
         ("{{ y }}", {}, "line 1: 'y' is undefined"),
         ("a\n{{ x.y }}", {"x": {}}, "line 2: 'dict object' has no attribute 'y'"),
-        ("{{ x['__class__'] }}", {"x": "text"}, "no attribute '__class__'"),
-        ("{{ x[y] }}", {"x": "text", "y": "format"}, "no attribute 'format'"),
+        ("{{ x['__class__'] }}", {"x": "text"}, "line 1: there is no such item in [ ]"),
+        ("{{ x[y] }}", {"x": "text", "y": "format"}, "line 1: there is no such item in [ ]"),
+        ("{{ x[y] }}", {"x": {}, "y": "a secret"}, "line 1: there is no such item in [ ]"),
+        ("{{ items[3] }}", {"items": [1]}, "line 1: there is no such item in [ ]"),
         ("{{ x.upper }}", {"x": "text"}, "no attribute 'upper'"),
         ("{{ 'a' * 1000000000 }}", {}, "`*` works on numbers"),
         ("{{ x * y }}", {"x": "a", "y": 10**9}, "`*` works on numbers"),
