@@ -24,7 +24,7 @@ from shared.logs import get_logger
 from shared.models import USER
 from shared.privacy import ROWS_AT_ONCE, Transact, unknown
 
-EVENTS_AT_ONCE = 10_000  # looked at
+EVENTS_AT_ONCE = 10_000  # looked at: a busy machine took 13 s for a million events, 0.6 s for the longest piece
 SETTLE_SECONDS = 10.0  # for plans that were begun before the person was deactivated
 NOBODY = 0  # stands in a stored batch for who was erased: receipts count by place
 ERASING = "erasing "  # with a space: no name of a person can look like this
