@@ -1,7 +1,8 @@
-"""How much one person may send and ask over HTTP: counted in Redis, so that all gateways count together.
+"""How much one person may send and ask over HTTP.
 
-A sliding window of one second (the `limits` library's counter: two numbers a person, whatever the
-rate). Services are not limited: what they send waits in PostgreSQL, like a producer's. Without Redis
+Sends are counted in Redis, so that all gateways count together; requests, of which there are many, in this
+process (0.2 ms instead of 2.5 on a busy machine), so each gateway allows as many. Both by a sliding window
+of one second (the `limits` library's counter: two numbers a person, whatever the rate). Services are not limited: what they send waits in PostgreSQL, like a producer's. Without Redis
 nothing is refused; the log says so.
 """
 
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import redis
 from limits import RateLimitItemPerSecond
-from limits.storage import RedisStorage
+from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from gateway.people import Person
@@ -37,43 +38,45 @@ class RateLimits:
     def __init__(self, authenticator: Authenticator) -> None:
         self._authenticator = authenticator
         self._settings = authenticator.settings
-        self._limiter: SlidingWindowCounterRateLimiter | None = None
+        self._sends: SlidingWindowCounterRateLimiter | None = None
+        self._requests: SlidingWindowCounterRateLimiter | None = None
         self._silent_until = 0.0
 
     def count_request(self, person: Person) -> None:
         """Count a REST request. Raises: RateLimited beyond API_LIMIT."""
-        self._count("api", person, self._settings.api_limit)
+        if self._settings.api_limit:
+            self._requests = self._requests or SlidingWindowCounterRateLimiter(MemoryStorage())
+            _hit(self._requests, "ask", person, self._settings.api_limit)
 
     def count_send(self, person: Person) -> None:
         """Count a send. Raises: RateLimited beyond what SEND_LIMITS says for the person's roles."""
-        self._count("send", person, send_limit(self._settings, person))
-
-    def _count(self, what: str, person: Person, per_second: int) -> None:
+        per_second = send_limit(self._settings, person)
         if not per_second or time.monotonic() < self._silent_until:
             return
-        limit = RateLimitItemPerSecond(per_second)
         try:
-            limiter = self._connected()
-            if limiter.hit(limit, what, str(person.id)):
-                return
-            reset_at = limiter.get_window_stats(limit, what, str(person.id)).reset_time
+            _hit(self._connected(), "send", person, per_second)
         except (redis.RedisError, Unavailable) as error:
             self._silent_until = time.monotonic() + REST_SECONDS
             log.warning("limits_not_counted", error=type(error).__name__)
-            return
-        seconds = max(1, math.ceil(reset_at - time.time()))
-        message = f"you may {'send' if what == 'send' else 'ask'} {per_second} times a second; try again in {seconds} s"
-        raise RateLimited(message, limit=what, per_second=per_second, retry_after_seconds=seconds)
 
     def _connected(self) -> SlidingWindowCounterRateLimiter:
-        if self._limiter is None:
+        if self._sends is None:
             storage = RedisStorage(
                 "redis://",  # the pool knows the address
                 connection_pool=self._authenticator.redis.connection_pool,
                 key_prefix=f"{PREFIX}:{self._authenticator.installation_id()}",
             )
-            self._limiter = SlidingWindowCounterRateLimiter(storage)
-        return self._limiter
+            self._sends = SlidingWindowCounterRateLimiter(storage)
+        return self._sends
+
+
+def _hit(limiter: SlidingWindowCounterRateLimiter, what: str, person: Person, per_second: int) -> None:
+    limit, names = RateLimitItemPerSecond(per_second), (what, str(person.id))
+    if limiter.hit(limit, *names):
+        return
+    seconds = max(1, math.ceil(limiter.get_window_stats(limit, *names).reset_time - time.time()))
+    message = f"you may {what} {per_second} times a second; try again in {seconds} s"
+    raise RateLimited(message, limit=what, per_second=per_second, retry_after_seconds=seconds)
 
 
 def send_limit(settings: Settings, person: Person) -> int:

@@ -83,7 +83,7 @@ class Settings(BaseModel):
     send_roles: tuple[str, ...] = Field(("admin", "rh"), alias="SEND_ROLES", description="roles that may send to roles over HTTP")
     broadcast_roles: tuple[str, ...] = Field(("admin",), alias="BROADCAST_ROLES", description="roles that may send to everyone over HTTP")
     send_limits: Mapping[str, int] = Field({"admin": 100, "rh": 20, "*": 20}, alias="SEND_LIMITS", description="sends a second over HTTP that a person may make, by role, such as admin=100,rh=20,*=20; * is every other role; the highest of a person's roles counts; 0: no limit")
-    api_limit: int = Field(300, alias="API_LIMIT", ge=0, description="REST requests a second that a person may make; 0: no limit")
+    api_limit: int = Field(300, alias="API_LIMIT", ge=0, description="REST requests a second that a person may make to a gateway; 0: no limit")
     demo: bool | None = Field(None, alias="DEMO", description="serve the page with four people; none: with embedded servers on loopback only")
 
     default_locale: str = Field("fr", alias="DEFAULT_LOCALE", pattern=f"^{LOCALE}$", description="language of texts that come without one")

@@ -9,14 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gateway.openapi import inbox, operations, people, sending, statistics, templates
 from gateway.openapi.door import Door
+from gateway.openapi.inbox import DOORS as INBOX
+from gateway.openapi.operations import DOORS as OPERATIONS
+from gateway.openapi.people import DOORS as PEOPLE
+from gateway.openapi.sending import DOORS as SENDING
+from gateway.openapi.statistics import DOORS as STATISTICS
+from gateway.openapi.templates import DOORS as TEMPLATES
 
 DOORS: Mapping[str, Door] = {
-    **inbox.DOORS,
-    **sending.DOORS,
-    **people.DOORS,
-    **templates.DOORS,
-    **statistics.DOORS,
-    **operations.DOORS,
+    **INBOX,
+    **SENDING,
+    **PEOPLE,
+    **TEMPLATES,
+    **STATISTICS,
+    **OPERATIONS,
 }
