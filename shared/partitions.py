@@ -27,6 +27,9 @@ PARTITIONS = text("""
     ORDER BY 2
 """)
 
+LOCK = text("SELECT pg_advisory_xact_lock(hashtext('notifications partitions'))")
+EXISTING = text("SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'notifications'::regclass")
+
 
 @dataclass(frozen=True, slots=True)
 class Partition:
@@ -71,23 +74,34 @@ def make_partitions(session: Session, now: datetime | None = None) -> list[str]:
 
     Safe to run by several at once: an advisory lock lets one work at a time.
     """
-    session.execute(text("SELECT pg_advisory_xact_lock(hashtext('notifications partitions'))"))
-    existing = set(
-        session.scalars(
-            text("SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'notifications'::regclass")
-        )
-    )
+    session.execute(LOCK)
+    existing = set(session.scalars(EXISTING))
     made = []
     for week in range(-1, WEEKS_AHEAD + 1):
         start = _monday(now or datetime.now(UTC)) + week * WEEK
-        name = f"notifications_{start:%Y%m%d}"
-        if name not in existing:
-            low, high = first_event_id_at(start), first_event_id_at(start + WEEK)
-            # Attached, since CREATE … PARTITION OF locks out every reader and waits for the slowest of them.
-            session.execute(text(f"CREATE TABLE {name} (LIKE notifications INCLUDING DEFAULTS)"))
-            session.execute(text(f"ALTER TABLE notifications ATTACH PARTITION {name} FOR VALUES FROM ({low}) TO ({high})"))
-            made.append(name)
+        if _name(start) not in existing:
+            made.append(_make(session, start))
     return made
+
+
+def make_week(session: Session, moment: datetime) -> None:
+    """Make the partition of `moment` (aware) unless it is there: for what is brought in from elsewhere."""
+    session.execute(LOCK)
+    start = _monday(moment)
+    if _name(start) not in session.scalars(EXISTING).all():
+        _make(session, start)
+
+
+def _make(session: Session, start: datetime) -> str:
+    name, low, high = _name(start), first_event_id_at(start), first_event_id_at(start + WEEK)
+    # Attached, since CREATE … PARTITION OF locks out every reader and waits for the slowest of them.
+    session.execute(text(f"CREATE TABLE {name} (LIKE notifications INCLUDING DEFAULTS)"))
+    session.execute(text(f"ALTER TABLE notifications ATTACH PARTITION {name} FOR VALUES FROM ({low}) TO ({high})"))
+    return name
+
+
+def _name(start: datetime) -> str:
+    return f"notifications_{start:%Y%m%d}"
 
 
 def _monday(moment: datetime) -> datetime:
