@@ -24,6 +24,7 @@ from shared.commands.audit import audit
 from shared.commands.deliveries import deliveries
 from shared.commands.doctor import doctor
 from shared.commands.events import events
+from shared.commands.import_django import import_django
 from shared.commands.people import people
 from shared.commands.selftest import selftest
 from shared.commands.service import service
@@ -61,6 +62,7 @@ cli.add_command(doctor)
 cli.add_command(selftest)
 cli.add_command(audit)
 cli.add_command(events)
+cli.add_command(import_django)
 cli.add_command(people)
 cli.add_command(service)
 cli.add_command(stats)
