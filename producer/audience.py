@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from shared.audience import NAME_EXPECTED, Term, parse_term
 from shared.errors import InvalidAudience, InvalidInput
@@ -38,11 +39,11 @@ def everyone() -> Term:
 
 
 def person_id(person: Any, field: str = "person") -> str:
-    """The application's id of a person (or stage) given as an id (text or number) or an object with one.
+    """The application's id of a person (or stage) given as an id (text, number or UUID) or an object with one.
 
     Raises: InvalidInput for anything else.
     """
     for candidate in (person, getattr(person, "external_id", None), getattr(person, "id", None)):
-        if isinstance(candidate, (str, int)) and not isinstance(candidate, bool) and candidate != "" and is_storable(str(candidate)):
+        if isinstance(candidate, (str, int, UUID)) and not isinstance(candidate, bool) and candidate != "" and is_storable(str(candidate)):
             return str(candidate)
-    raise InvalidInput.field(field, person, "an id (text or number) or an object with an id")
+    raise InvalidInput.field(field, person, "an id (text, number or UUID) or an object with an id")
