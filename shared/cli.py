@@ -26,7 +26,7 @@ from shared.logs import configure_logs
 from shared.models import NOTIFICATION_TYPES, NotificationEvent
 from shared.seed import seed as make_people
 from shared.seed import seed_demo
-from shared.settings import Settings, environment_name, get_settings
+from shared.settings import NO_SERVERS, Settings, environment_name, get_settings
 from shared.tasks import PROCESS_EVENT
 from shared.tokens import issue_token
 
@@ -35,6 +35,9 @@ PEOPLE_OF_ROLE = text("""
     SELECT external_id FROM memberships JOIN users ON users.id = user_id AND is_active
     WHERE group_name = :name ORDER BY users.id LIMIT :limit
 """)
+
+
+PIPED_COLUMNS = 240
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -56,7 +59,9 @@ def main() -> None:
     except NotificationError as error:
         sys.exit(f"stagebloom: {error.message}")
     except OperationalError as error:
-        sys.exit(f"stagebloom: the database can't be reached: {_cause(error)}")
+        settings = get_settings()
+        hint = f" ({NO_SERVERS.format(data_dir=settings.data_dir, key='DATABASE_URL')})" if settings.embedded_database else ""
+        sys.exit(f"stagebloom: the database can't be reached: {_cause(error)}{hint}")
     except ProgrammingError as error:
         sys.exit(f"stagebloom: the database is not as this version expects; try `stagebloom migrate`: {_cause(error)}")
     except UnicodeEncodeError:
@@ -120,7 +125,7 @@ def seed(people: int | None, demo: bool) -> None:
 @click.argument("person", nargs=-1)
 @click.option("--role", help="for the people of this role instead")
 @click.option("--limit", type=click.IntRange(1), help="at most so many of the role")
-@click.option("--lifetime", type=click.IntRange(1), help="seconds the tokens are good for; default TOKEN_LIFETIME_SECONDS")
+@click.option("--lifetime", type=click.IntRange(1, 10 * 365 * 86_400), help="seconds the tokens are good for; default TOKEN_LIFETIME_SECONDS")
 def token(person: tuple[str, ...], role: str | None, limit: int | None, lifetime: int | None) -> None:
     """Print bearer tokens, one a line, for people named by the application's ids."""
     if bool(person) == bool(role):
@@ -164,7 +169,7 @@ def send(roles: tuple[str, ...], terms: tuple[str, ...], everyone: bool, exclude
     if as_json:
         click.echo(json.dumps({"event_id": event.id, "status": event.status, "broker": is_rung}))
     else:
-        click.echo(f"event {event.id} recorded" + ("" if is_rung else "; the broker is away: it goes out when the broker is back"))
+        click.echo(f"event {event.id} recorded" + ("" if is_rung else "; the broker has not answered yet: it goes out by itself"))
 
 
 def _json_object(value: str | None) -> dict[str, Any]:
@@ -199,7 +204,7 @@ def events(limit: int, as_json: bool) -> None:
         audience = ", ".join(row["audience"][:3]) + (" …" if len(row["audience"]) > 3 else "")
         cells = (row["id"], row["created_at"], row["event_type"], audience, row["status"], row["recipients"], row["error"])
         table.add_row(*("" if cell is None else str(cell) for cell in cells))
-    Console().print(table)
+    _print(table)
 
 
 @cli.command()
@@ -215,7 +220,13 @@ def settings(as_json: bool) -> None:
     for name, info in Settings.model_fields.items():
         key = environment_name(name)
         table.add_row(key, _without_password(str(values[key])), info.description)
-    Console().print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    """At the terminal's width; piped, as wide as it needs."""
+    console = Console()
+    Console(width=None if console.is_terminal else PIPED_COLUMNS).print(table)
 
 
 def _shown(current: Settings, name: str) -> Any:

@@ -7,7 +7,8 @@ by the next ring or by the sweep.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 
 import redis
 from sqlalchemy.exc import OperationalError
@@ -36,14 +37,32 @@ TURN_SECONDS = 0.25  # of storing, so that a bulk worker is free for other event
 log = get_logger("workers")
 
 
-@app.task(name=PROCESS_EVENT)
+def door(name: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """A task. A server that is away, or a collision of two workers, ends it with a line and is nobody's fault."""
+
+    def decorate(work: Callable[[], None]) -> Callable[[], None]:
+        @wraps(work)
+        def run() -> None:
+            try:
+                work()
+            except OperationalError as error:
+                log.warning("database_away", task=name, error=str(error.orig).strip().partition("\n")[0])
+            except redis.RedisError as error:
+                log.warning("redis_away", task=name, error=str(error))
+
+        return app.task(name=name)(run)
+
+    return decorate
+
+
+@door(PROCESS_EVENT)
 def process_event() -> None:
     """Plan and store what is pending; large events go on in the bulk lane."""
     try:
         with transaction() as session:
             turn = planning.process_events(session, get_settings())
     except OperationalError:
-        raise  # the database is away, or two workers collided: nobody's fault, the sweep rings again
+        raise
     except Exception:
         log.exception("events_failed_together")
         _process_one_by_one()
@@ -81,7 +100,7 @@ def _after(turn: planning.Turn) -> None:
                  people=sum(len(batch.recipient_ids) for batch in turn.batches))
 
 
-@app.task(name=PLAN_BULK)
+@door(PLAN_BULK)
 def plan_bulk() -> None:
     """Plan one large event; its batches are stored by whoever wakes for them."""
     try:
@@ -103,7 +122,7 @@ def plan_bulk() -> None:
         ring(PLAN_BULK)
 
 
-@app.task(name=STORE_BATCHES)
+@door(STORE_BATCHES)
 def store_batches() -> None:
     """Store batches for a quarter of a second. Its first act wakes a colleague, until nothing is left."""
     deadline = time.monotonic() + TURN_SECONDS
@@ -123,7 +142,7 @@ def store_batches() -> None:
             log.info("event_processed", event_id=event_id, people=people)
 
 
-@app.task(name=PUBLISH_BATCHES)
+@door(PUBLISH_BATCHES)
 def publish_batches() -> None:
     """Publish what was stored and forgotten."""
     with transaction() as session:
@@ -147,13 +166,13 @@ def _publish(batches: Sequence[StoredBatch]) -> bool:
     return True
 
 
-@app.task(name=ANNOUNCE_PEOPLE)
+@door(ANNOUNCE_PEOPLE)
 def announce_people() -> None:
     """Tell the gateways that people, roles or memberships changed."""
     publishing.announce(PeopleMessage())
 
 
-@app.task(name=SWEEP)
+@door(SWEEP)
 def sweep() -> None:
     """Ring for whatever stood still."""
     with transaction() as session:
@@ -166,7 +185,7 @@ def sweep() -> None:
         ring(door)
 
 
-@app.task(name=MAKE_PARTITIONS)
+@door(MAKE_PARTITIONS)
 def make_partitions() -> None:
     """Make the partitions of the coming weeks."""
     with transaction() as session:
