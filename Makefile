@@ -46,7 +46,7 @@ clean: ## Remove what was built; .data (the servers' files) stays
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "StageBloom needs Python 3.11 or newer; say which: make PYTHON=python3.12 $(MAKECMDGOALS)"; \
 		exit 1; }
-	@echo "Setting up .venv (once) ..."
+	@echo "Setting up .venv (once, about a minute) ..."
 	@$(PYTHON) -m venv .venv
 	@$(PIP) install --require-hashes --requirement requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .

@@ -29,6 +29,7 @@ from shared.commands.people import people
 from shared.commands.selftest import selftest
 from shared.commands.service import service
 from shared.commands.statistics import connections, queue, stats
+from shared.commands.tables import print_tables
 from shared.commands.templates import templates
 from shared.database import engine, transaction
 from shared.doorbell import ring
@@ -38,7 +39,7 @@ from shared.logs import configure_logs
 from shared.models import NOTIFICATION_TYPES
 from shared.seed import seed as make_people
 from shared.seed import seed_demo
-from shared.settings import Settings, environment_name, get_settings
+from shared.settings import NO_SERVERS, Settings, environment_name, get_settings
 from shared.tasks import PROCESS_EVENT
 from shared.tokens import issue_token
 
@@ -83,7 +84,9 @@ def main() -> None:
     except NotificationError as error:
         sys.exit(f"stagebloom: {error.message}")
     except OperationalError as error:
-        sys.exit(f"stagebloom: the database can't be reached: {_cause(error)}")
+        settings = get_settings()
+        hint = f" ({NO_SERVERS.format(data_dir=settings.data_dir, key='DATABASE_URL')})" if settings.embedded_database else ""
+        sys.exit(f"stagebloom: the database can't be reached: {_cause(error)}{hint}")
     except ProgrammingError as error:
         sys.exit(f"stagebloom: the database is not as this version expects; try `stagebloom migrate`: {_cause(error)}")
     except UnicodeEncodeError:
@@ -147,7 +150,7 @@ def seed(people: int | None, demo: bool) -> None:
 @click.argument("person", nargs=-1)
 @click.option("--role", help="for the people of this role instead")
 @click.option("--limit", type=click.IntRange(1), help="at most so many of the role")
-@click.option("--lifetime", type=click.IntRange(1), help="seconds the tokens are good for; default TOKEN_LIFETIME_SECONDS")
+@click.option("--lifetime", type=click.IntRange(1, 10 * 365 * 86_400), help="seconds the tokens are good for; default TOKEN_LIFETIME_SECONDS")
 def token(person: tuple[str, ...], role: str | None, limit: int | None, lifetime: int | None) -> None:
     """Print bearer tokens, one a line, for people named by the application's ids."""
     if bool(person) == bool(role):
@@ -192,7 +195,7 @@ def send(roles: tuple[str, ...], terms: tuple[str, ...], everyone: bool, exclude
     if as_json:
         click.echo(json.dumps({"event_id": event.id, "status": event.status, "broker": is_rung}))
     else:
-        click.echo(f"event {event.id} recorded" + ("" if is_rung else "; the broker is away: it goes out when the broker is back"))
+        click.echo(f"event {event.id} recorded" + ("" if is_rung else "; the broker has not answered yet: it goes out by itself"))
 
 
 def _json_object(value: str | None) -> dict[str, Any]:
@@ -218,7 +221,7 @@ def settings(as_json: bool) -> None:
     for name, info in Settings.model_fields.items():
         key = environment_name(name)
         table.add_row(key, _without_password(str(values[key])), info.description)
-    Console().print(table)
+    print_tables(table)
 
 
 def _shown(current: Settings, name: str) -> Any:

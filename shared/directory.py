@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
+from uuid import UUID
 
 from sqlalchemy import CursorResult, Executable, text
 from sqlalchemy.orm import Session
@@ -174,14 +175,14 @@ def set_roles(session: Session, roles: Mapping[Any, Iterable[str]]) -> int:
 
 
 def person_id(person: Any, field: str = "person") -> str:
-    """The application's id of a person (or stage) given as an id (text or number) or an object with one.
+    """The application's id of a person (or stage) given as an id (text, number or UUID) or an object with one.
 
     Raises: InvalidInput for anything else.
     """
     for candidate in (person, getattr(person, "external_id", None), getattr(person, "id", None)):
-        if isinstance(candidate, (str, int)) and not isinstance(candidate, bool) and candidate != "" and is_storable(str(candidate)):
+        if isinstance(candidate, (str, int, UUID)) and not isinstance(candidate, bool) and candidate != "" and is_storable(str(candidate)):
             return str(candidate)
-    raise InvalidInput.field(field, person, "an id (text or number) or an object with an id")
+    raise InvalidInput.field(field, person, "an id (text, number or UUID) or an object with an id")
 
 
 def _changed(session: Session, statement: Executable, values: Mapping[str, Any]) -> int:

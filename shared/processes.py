@@ -19,6 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Protocol
 
+from sqlalchemy.exc import OperationalError
+
 from shared.errors import NotificationError
 
 _PR_SET_PDEATHSIG = 1
@@ -102,6 +104,9 @@ def fork(function: Callable[[], None], output: int, stop_signal: signal.Signals 
         status = 0
     except NotificationError as error:
         print(error.message, file=sys.stderr)  # noqa: T201
+    except OperationalError as error:
+        cause = str(error.orig).strip().splitlines()[0]
+        print(f"the database can't be reached: {cause}", file=sys.stderr)  # noqa: T201
     except BaseException:  # noqa: BLE001 (a child has nobody to raise to)
         traceback.print_exc()
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 from celery.signals import setup_logging
 
@@ -14,6 +15,8 @@ from shared.settings import get_settings
 
 # It warns root of pickle, which is not accepted; in a container there is often nobody but root.
 warnings.simplefilter("ignore", SecurityWarning)
+# It warns of a default that celeryconfig.py sets, at every loss of the broker.
+warnings.simplefilter("ignore", CPendingDeprecationWarning)
 
 app = make_celery(get_settings())
 app.conf.imports = ["workers.tasks"]

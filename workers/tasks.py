@@ -7,8 +7,10 @@ by the next ring or by the sweep.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import redis
 from sqlalchemy.exc import OperationalError
@@ -60,7 +62,28 @@ CLEAN_UP_SECONDS = 3600
 log = get_logger("workers")
 
 
-@app.task(name=PROCESS_EVENT)
+def door(name: str, **options: Any) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """A task. A server that is away, or a collision of two workers, ends it with a line and is nobody's fault.
+
+    `options` are Celery's, such as time limits.
+    """
+
+    def decorate(work: Callable[[], None]) -> Callable[[], None]:
+        @wraps(work)
+        def run() -> None:
+            try:
+                work()
+            except OperationalError as error:
+                log.warning("database_away", task=name, error=str(error.orig).strip().partition("\n")[0])
+            except redis.RedisError as error:
+                log.warning("redis_away", task=name, error=str(error))
+
+        return app.task(name=name, **options)(run)
+
+    return decorate
+
+
+@door(PROCESS_EVENT)
 def process_event() -> None:
     """Plan and store what is pending; large events go on in the bulk lane."""
     started = time.monotonic()
@@ -68,7 +91,7 @@ def process_event() -> None:
         with transaction() as session:
             turn = planning.process_events(session, get_settings())
     except OperationalError:
-        raise  # the database is away, or two workers collided: nobody's fault, the sweep rings again
+        raise
     except Exception:
         log.exception("events_failed_together")
         _process_one_by_one()
@@ -106,7 +129,7 @@ def _after(turn: planning.Turn, started: float) -> None:
     reporting.report_processed(turn.events, turn.batches, time.monotonic() - started)
 
 
-@app.task(name=PLAN_BULK)
+@door(PLAN_BULK)
 def plan_bulk() -> None:
     """Plan one large event; its batches are stored by whoever wakes for them."""
     try:
@@ -128,7 +151,7 @@ def plan_bulk() -> None:
         ring(PLAN_BULK)
 
 
-@app.task(name=STORE_BATCHES)
+@door(STORE_BATCHES)
 def store_batches() -> None:
     """Store batches for a quarter of a second. Its first act wakes a colleague, until nothing is left."""
     deadline = time.monotonic() + TURN_SECONDS
@@ -148,7 +171,7 @@ def store_batches() -> None:
         _ring_webhook(finished)
 
 
-@app.task(name=PUBLISH_BATCHES)
+@door(PUBLISH_BATCHES)
 def publish_batches() -> None:
     """Publish what was stored and forgotten."""
     with transaction() as session:
@@ -177,7 +200,7 @@ def _ring_webhook(processed: Sequence[object]) -> None:
         ring(SEND_WEBHOOKS)
 
 
-@app.task(name=SEND_EMAILS, soft_time_limit=SOFT_LIMIT_SECONDS, time_limit=HARD_LIMIT_SECONDS)
+@door(SEND_EMAILS, soft_time_limit=SOFT_LIMIT_SECONDS, time_limit=HARD_LIMIT_SECONDS)
 def send_emails() -> None:
     """Mail what people have not confirmed in time."""
     settings = get_settings()
@@ -191,7 +214,7 @@ def send_emails() -> None:
     take_turn(EmailChannel(settings))
 
 
-@app.task(name=SEND_WEBHOOKS, soft_time_limit=SOFT_LIMIT_SECONDS, time_limit=HARD_LIMIT_SECONDS)
+@door(SEND_WEBHOOKS, soft_time_limit=SOFT_LIMIT_SECONDS, time_limit=HARD_LIMIT_SECONDS)
 def send_webhooks() -> None:
     """Tell WEBHOOK_URL what was processed."""
     settings = get_settings()
@@ -199,13 +222,13 @@ def send_webhooks() -> None:
         take_turn(WebhookChannel(settings))
 
 
-@app.task(name=ANNOUNCE_PEOPLE)
+@door(ANNOUNCE_PEOPLE)
 def announce_people() -> None:
     """Tell the gateways that people, roles or memberships changed."""
     publishing.announce(PeopleMessage())
 
 
-@app.task(name=SWEEP)
+@door(SWEEP)
 def sweep() -> None:
     """Ring for whatever stood still."""
     with transaction() as session:
@@ -219,7 +242,7 @@ def sweep() -> None:
         ring(door)
 
 
-@app.task(name=FOLD_COUNTS)
+@door(FOLD_COUNTS)
 def fold_counts() -> None:
     """Fold what happened into the statistics."""
     with transaction() as session:
@@ -228,7 +251,7 @@ def fold_counts() -> None:
         ring(FOLD_COUNTS)
 
 
-@app.task(name=MAKE_PARTITIONS)
+@door(MAKE_PARTITIONS)
 def make_partitions() -> None:
     """Make the partitions of the coming weeks."""
     with transaction() as session:
@@ -236,7 +259,7 @@ def make_partitions() -> None:
             log.info("partition_made", name=name)
 
 
-@app.task(name=CLEAN_UP, soft_time_limit=CLEAN_UP_SECONDS, time_limit=CLEAN_UP_SECONDS + 60)
+@door(CLEAN_UP, soft_time_limit=CLEAN_UP_SECONDS, time_limit=CLEAN_UP_SECONDS + 60)
 def clean_up() -> None:
     """Archive and drop the weeks that are old, then delete, piece by piece, what has had its day."""
     settings = get_settings()

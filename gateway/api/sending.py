@@ -20,7 +20,7 @@ from gateway.auth import (
 )
 from gateway.transactions import in_transaction
 from shared import audit
-from shared.audience import role_terms
+from shared.audience import parse_term, role_terms
 from shared.doorbell import ring
 from shared.errors import InvalidAudience
 from shared.events import EventDraft, record_event
@@ -60,9 +60,11 @@ ROLE_FIELDS: Mapping[str, Field] = {
 def send_role_notification() -> tuple[dict[str, Any], int]:
     """To the people of some roles, of other terms, or both."""
     body = json_object(ROLE_FIELDS)
-    audience = [*role_terms(body.pop("target_roles", [])), *body.pop("audience", [])]
+    audience = [*role_terms(body.pop("target_roles", [])), *map(parse_term, body.pop("audience", []))]
     if not audience:
         raise InvalidAudience.field("target_roles", [], "at least one role (or a term in audience)")
+    if any(set(term.groups) == {EVERYONE} for term in audience):  # a broadcast by another name
+        refuse_without(current_authenticator().settings.broadcast_roles, "the term everyone")
     return _send(body, audience, "notification.send")
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from shared.archive import find_archive, list_archives, read_archive, read_events
+from shared.commands.tables import print_tables
 from shared.frames import choose_locale
 from shared.settings import get_settings
 
@@ -48,7 +48,7 @@ def list_(as_json: bool) -> None:
     table = Table("name", "from", "until", "events", "notifications", "size")
     for one in found:
         table.add_row(one["name"], one["from"][:10], one["until"][:10], f"{one['events']:,}", f"{one['notifications']:,}", f"{one['bytes'] / 1e6:,.1f} MB")
-    Console().print(table)
+    print_tables(table)
 
 
 @archive.command()
@@ -66,7 +66,7 @@ def show(name: str, as_json: bool) -> None:
     table = Table("type", "category", "events")
     for kind in kinds:
         table.add_row(kind["event_type"], kind["category"], f"{kind['events']:,}")
-    Console().print(table)
+    print_tables(table)
 
 
 @archive.command()
@@ -85,7 +85,7 @@ def read(name: str, person: str | None, limit: int | None, as_json: bool) -> Non
         else:
             table.add_row(*map(Text, _cells(notification, settings.default_locale)))
     if not as_json:
-        Console().print(table)
+        print_tables(table)
 
 
 def _cells(notification: dict[str, Any], locale: str) -> tuple[str, ...]:

@@ -6,10 +6,10 @@ import json
 from datetime import UTC, datetime
 
 import click
-from rich.console import Console
 from rich.table import Column, Table
 
 from shared.audit import Filters, as_json, list_records
+from shared.commands.tables import print_tables
 from shared.database import transaction
 
 MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"])
@@ -34,4 +34,4 @@ def audit(actor: str | None, action: str | None, since: datetime | None, until: 
     table = Table(Column("at", no_wrap=True), "actor", "action", "target", "details", "address")
     for row in rows:
         table.add_row(row["at"][:19], row["actor"], row["action"], row["target"], json.dumps(row["details"], ensure_ascii=False), row["address"] or "")
-    Console().print(table)
+    print_tables(table)

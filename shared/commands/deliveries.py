@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from shared import audit
 from shared import deliveries as work
 from shared.audit import COMMAND_LINE, Actor
+from shared.commands.tables import print_tables
 from shared.database import transaction
 from shared.doorbell import ring
 from shared.models import DELIVERY_STATUSES
@@ -42,7 +42,7 @@ def list_(status: str | None, channel: str | None, event: int | None, limit: int
     table = Table(Column("id", no_wrap=True), Column("event", no_wrap=True), "to", "channel", "status", "reason", "tries", "error")
     for row in found:
         _add_row(table, row["id"], row["event_id"], row["recipient"], row["channel"], row["status"], row["reason"], row["attempts"], row["error"])
-    Console().print(table)
+    print_tables(table)
 
 
 @deliveries.command()
@@ -58,7 +58,7 @@ def show(delivery_id: int, as_json: bool) -> None:
     table = Table(Column(), Column(), show_header=False, box=None)
     for name, value in found.items():
         _add_row(table, name.replace("_", " "), value)
-    Console().print(table)
+    print_tables(table)
 
 
 @deliveries.command()

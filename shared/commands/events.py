@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from shared.commands.tables import print_tables
 from shared.database import transaction
 from shared.models import NotificationEvent
 from shared.story import tell_story, what_stands
@@ -46,7 +47,7 @@ def _list(limit: int, as_json: bool) -> None:
         audience = ", ".join(row["audience"][:3]) + (" …" if len(row["audience"]) > 3 else "")
         cells = (row["id"], row["created_at"], row["event_type"], audience, row["status"], row["recipients"], row["error"])
         _add_row(table, *cells)
-    Console().print(table)
+    print_tables(table)
 
 
 @events.command()

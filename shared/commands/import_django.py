@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from shared.audit import COMMAND_LINE, Actor, record
+from shared.commands.tables import print_tables
 from shared.database import transaction
 from shared.importing.django_import import Report, import_all
 from shared.importing.django_source import DjangoSource, Mapping, open_source
@@ -106,7 +107,7 @@ def _print_report(report: Report, dry_run: bool, as_json: bool) -> None:
         table = Table("not taken, because", "rows", "for example")
         for one in report.refusals.as_list():
             table.add_row(one["reason"], f"{one['rows']:,}", ", ".join(one["ids"]))
-        Console().print(table)
+        print_tables(table)
 
 
 def _check(old: DjangoSource, rules: Rules, as_json: bool) -> None:
@@ -129,6 +130,6 @@ def _check(old: DjangoSource, rules: Rules, as_json: bool) -> None:
             table = Table("person", "what", "old", "new")
             for one in shown:
                 table.add_row(one.person, one.what, str(one.old), str(one.new))
-            Console().print(table)
+            print_tables(table)
     if different:
         sys.exit(1)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 from sqlalchemy import text
@@ -17,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from shared import audit, directory
 from shared.audit import COMMAND_LINE, Actor
+from shared.commands.tables import print_tables
 from shared.database import transaction
 from shared.doorbell import ring
 from shared.models import ROLE, USER
@@ -80,7 +80,7 @@ def list_(role: str | None, no_role: bool, inactive: bool, limit: int, as_json: 
         shown = ", ".join(others[:SHOWN_GROUPS]) + (" …" if len(others) > SHOWN_GROUPS else "")
         cells = (row["id"], row["name"], ", ".join(roles) or "none", shown, row["locale"] or "", "yes" if row["is_active"] else "no")
         table.add_row(*(Text(cell) for cell in cells))
-    Console().print(table)
+    print_tables(table)
 
 
 @people.command()
@@ -99,7 +99,7 @@ def show(person: str, as_json: bool) -> None:
     table = Table(show_header=False)
     for name, value in found.items():
         table.add_row(name, Text(", ".join(value) if isinstance(value, list) else "" if value is None else str(value)))
-    Console().print(table)
+    print_tables(table)
 
 
 @people.command()

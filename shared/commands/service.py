@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from shared import audit, services
 from shared.audit import COMMAND_LINE, Actor
+from shared.commands.tables import print_tables
 from shared.database import transaction
 
 ACTOR = Actor(COMMAND_LINE)
@@ -51,7 +51,7 @@ def list_(as_json: bool) -> None:
     table = Table("name", "may", "active", "created", "last used")
     for row in rows:
         table.add_row(row["name"], ", ".join(row["permissions"]), "yes" if row["is_active"] else "no", row["created_at"], row["last_used_at"] or "never")
-    Console().print(table)
+    print_tables(table)
 
 
 @service.command()

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from shared import statistics
+from shared.commands.tables import print_tables
 from shared.database import transaction
 from shared.queues import queue_depths
 from shared.settings import get_settings
@@ -34,11 +34,11 @@ def stats(days: int, as_json: bool) -> None:
         table.add_section()
         for key, counts in found[f"by_{part}"].items():
             _add(table, f"{part} {key}", (counts[name] for name in statistics.COUNTS))
-    Console().print(table)
+    print_tables(table)
     times = Table("from event to", "notifications", *(f"p{percent} ms" for percent in statistics.PERCENTILES), title="the last 24 hours")
     for step, row in found["times"].items():
         _add(times, step, row.values())
-    Console().print(times)
+    print_tables(times)
 
 
 @click.command()
@@ -63,7 +63,7 @@ def connections(limit: int, as_json: bool) -> None:
     people = Table("person", "name", "gateway", "since")
     for one in found["connections"]:
         _add(people, one["user"]["id"], (one["user"]["name"], one["gateway"], one["connected_at"]))
-    Console().print(roles, gateways, people)
+    print_tables(roles, gateways, people)
 
 
 @click.command()
@@ -82,7 +82,7 @@ def queue(as_json: bool) -> None:
         _add(table, name.replace("_", " "), [value])
     for name, depth in (broker or {}).items():
         _add(table, f"broker: {name}", [depth])
-    Console().print(table)
+    print_tables(table)
     if broker is None:
         click.echo("The broker does not answer.")
 

@@ -242,3 +242,13 @@ def test_without_a_broker_the_event_is_recorded_and_waits(company, settings, clo
     answer = app.test_client().post(ROLES, json=GOOD, headers=company.bearer("rob"))
     assert (answer.status_code, answer.json["status"]) == (202, "pending")
     assert company.count("notification_events") == 1
+
+
+def test_who_may_not_broadcast_may_not_name_everyone_either(client, company):
+    company.person("rh", "role_rh")
+    body = {"audience": ["everyone"], "title": "T", "message": "M"}
+    answer = client.post("/api/notifications/send-role-notification/", json=body, headers=company.bearer("rh"))
+    assert (answer.status_code, company.count("notification_events")) == (403, 0)
+    body["audience"] = ["everyone & role_rh"]
+    answer = client.post("/api/notifications/send-role-notification/", json=body, headers=company.bearer("rh"))
+    assert answer.status_code == 202

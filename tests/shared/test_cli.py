@@ -163,7 +163,7 @@ def test_without_the_broker_it_is_recorded_and_said(company: Company, settings: 
     with BrokerDoor(settings) as door:
         door.refuse()
         assert sent("--everyone", BROKER_URL=str(door.settings.broker_url))["broker"] is False
-        assert "the broker is away" in answered("send", "--everyone", "--title", "T", "--message", "M", BROKER_URL=str(door.settings.broker_url))
+        assert "the broker has not answered yet" in answered("send", "--everyone", "--title", "T", "--message", "M", BROKER_URL=str(door.settings.broker_url))
     assert company.count("notification_events") == 2
 
 

@@ -41,9 +41,11 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
 def test_the_python_of_the_readme_runs_and_reaches_people(system: System, company: Company) -> None:
     company.person("1", "role_rh", "entreprise_1")
     company.person("2", "role_tuteur")
-    for block in blocks(README, "python"):
-        exec(compile(block, "README.md", "exec"), {})
+    sending, people = blocks(README, "python")
+    exec(compile(sending, "README.md", "exec"), {})
     wait_until(lambda: company.count("notifications") == 3, "two events reach three inboxes", explain=system.logs)
+    exec(compile(people, "README.md", "exec"), {})
+    assert company.count("memberships") == 3 + 2
 
 
 def test_the_shell_of_the_readme_runs_and_reaches_people(system: System, company: Company) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import redis
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from shared.database import engine, transaction
@@ -110,8 +109,7 @@ def test_an_error_of_the_database_is_not_the_events_fault(company: Company, sett
     with transaction(settings) as holder:
         holder.execute(text("LOCK TABLE event_batches IN ACCESS EXCLUSIVE MODE"))
         monkeypatch.setattr(planning, "CLAIM", text("SET LOCAL lock_timeout = '50ms'; " + planning.CLAIM.text))
-        with pytest.raises(OperationalError):
-            tasks.process_event()
+        tasks.process_event()
     assert event(settings, event_id).attempts == 0
     tasks.process_event()
     assert event(settings, event_id).processed
