@@ -14,6 +14,7 @@ import httpx
 import pytest
 from flask import Flask
 
+from producer.integrations.django.settings import NAMES
 from shared.settings import Settings, environment_name
 from tests.company import Company
 from tests.system import ROOT, System, wait_until
@@ -86,7 +87,8 @@ def test_every_endpoint_is_documented_and_every_documented_one_exists(app: Flask
 
 
 def test_every_setting_that_the_documentation_names_exists() -> None:
-    known = {environment_name(name) for name in Settings.model_fields} | {"CHANNEL_LAYERS", "CI", "INSTALLED_APPS", "NOTIFICATION_SETTINGS"}
+    of_django = {*NAMES, "INSTALLED_APPS", "LANGUAGE_CODE", "NOTIFICATION_SETTINGS", "USE_TZ"}
+    known = {environment_name(name) for name in Settings.model_fields} | of_django | {"CHANNEL_LAYERS", "CI"}
     named = {name for page in PAGES for name in re.findall(r"\b[A-Z]{2,}(?:_[A-Z]+)+\b", page.read_text())}
     assert named <= known
 
