@@ -12,6 +12,7 @@ from sqlalchemy import text
 from gateway.app import create_app
 from gateway.health import run_checks
 from shared.database import transaction
+from shared.migrations import head
 
 SECRET = "swordfish"
 
@@ -62,7 +63,7 @@ def test_not_ready_before_the_migrations(settings, clean):
         answer = ready(settings)
     finally:
         with transaction(settings) as session:
-            session.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+            session.execute(text("UPDATE alembic_version SET version_num = :head"), {"head": head()})
     assert answer.status_code == 503
     assert "not migrated" in answer.json["checks"]["database"]["error"]
 

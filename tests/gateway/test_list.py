@@ -67,6 +67,7 @@ def test_a_notification_is_shown_with_all_that_its_event_says(me, company):
         "image": "https://example.test/a.png",
         "actions": [{"label": "Ouvrir", "link": "/stages/3"}],
         "thread_key": "stage-3",
+        "format": "plain",
         "is_read": False,
         "read_at": None,
         "seen_at": None,

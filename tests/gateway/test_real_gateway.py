@@ -49,5 +49,6 @@ def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(chunked, 
 
 
 def test_the_gateway_is_ready_and_alive(web):
-    assert web.get("/readyz").json()["status"] == "ready"
+    ready = web.get("/readyz").json()
+    assert ready["status"] == "ready", ready
     assert web.get("/healthz").json() == {"status": "ok"}
