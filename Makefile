@@ -24,6 +24,7 @@ test: .venv/.ready-test lint ## Run every check and every test (TESTS=tests/shar
 
 lint: .venv/.ready-test ## Style, types and who may import whom
 	.venv/bin/ruff check .
+	.venv/bin/ruff format --check --quiet .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 

@@ -34,7 +34,9 @@ from tests.swarm import Swarm
 from tests.system import System
 
 SINGLES = 200
-STORED_IN = text("SELECT extract(epoch FROM planned_at - created_at), extract(epoch FROM processed_at - planned_at) FROM notification_events WHERE id = :id")
+STORED_IN = text(
+    "SELECT extract(epoch FROM planned_at - created_at), extract(epoch FROM processed_at - planned_at) FROM notification_events WHERE id = :id"
+)
 
 Figures = dict[str, str]
 
@@ -82,7 +84,10 @@ def measure_large(settings: Settings, people: int) -> Figures:
     sent = NotificationService().send_broadcast("large", "M").wait(600)
     with transaction(settings) as session:
         planned, stored = map(float, session.execute(STORED_IN, {"id": sent.id}).one())
-    return {f"plan {people:,} people": f"{planned:.2f} s", f"store {people:,} people": f"{stored:.2f} s ({people / stored:,.0f}/s)"}
+    return {
+        f"plan {people:,} people": f"{planned:.2f} s",
+        f"store {people:,} people": f"{stored:.2f} s ({people / stored:,.0f}/s)",
+    }
 
 
 def measure_sockets(settings: Settings, system: System, sockets: int) -> Figures:

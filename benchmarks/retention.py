@@ -44,7 +44,9 @@ FILL = """
     WHERE event_id < {end_id};
     ALTER TABLE notifications ATTACH PARTITION {name} FOR VALUES FROM ({first_id}) TO ({end_id});
 """
-READ = text("SELECT event_id FROM notifications WHERE recipient_id = :n AND event_id <= :event_id ORDER BY event_id DESC LIMIT 20")
+READ = text(
+    "SELECT event_id FROM notifications WHERE recipient_id = :n AND event_id <= :event_id ORDER BY event_id DESC LIMIT 20"
+)
 WRITE = text("""
     INSERT INTO notifications (recipient_id, event_id, stored_xid)
     SELECT 1000000 + 100 * CAST(:n AS bigint) + i, :event_id, pg_current_xact_id() FROM generate_series(1, 100) AS i
@@ -93,8 +95,13 @@ def fill(settings: Settings, rows: int) -> Partition:
         with transaction(settings) as session:
             session.execute(EVENT, {"id": first_event_id_at(moment) + n, "made": made})
     with transaction(settings) as session:
-        partition = next(one for one in retention.find_outdated(session, settings) if one.starts_at <= moment < one.ends_at)
-        session.execute(text(FILL.format(name=partition.name, first_id=partition.first_id, end_id=partition.end_id)), {"people": people})
+        partition = next(
+            one for one in retention.find_outdated(session, settings) if one.starts_at <= moment < one.ends_at
+        )
+        session.execute(
+            text(FILL.format(name=partition.name, first_id=partition.first_id, end_id=partition.end_id)),
+            {"people": people},
+        )
     return partition
 
 

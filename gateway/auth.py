@@ -157,7 +157,9 @@ def requires_person(view: View) -> View:
             raise Forbidden("this is for people: a service has no inbox and sees nobody's", reason="person_needed")
         caller = authenticator.caller(request)
         if caller is None:
-            raise Unauthorized("no token: expected `Authorization: Bearer <token>` or a session cookie", reason="missing")
+            raise Unauthorized(
+                "no token: expected `Authorization: Bearer <token>` or a session cookie", reason="missing"
+            )
         if caller.is_session:
             check_csrf(request, caller.claims)
         g.caller = caller
@@ -196,7 +198,9 @@ def requires_service_or_role(permission: str, roles: Callable[[Settings], tuple[
                 return as_person(*arguments, **named)
             service = g.service = current_authenticator().service(key)
             if permission not in service.permissions:
-                raise Forbidden(f"this needs the permission {permission!r}, which the service lacks", permission=permission)
+                raise Forbidden(
+                    f"this needs the permission {permission!r}, which the service lacks", permission=permission
+                )
             return view(*arguments, **named)
 
         return guarded  # type: ignore[return-value]

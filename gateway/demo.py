@@ -115,7 +115,9 @@ def load_company(session: Session) -> dict[str, Any]:
             row = session.execute(FIRST_SHARING_STAGE, sharing).first()
         row = row or session.execute(FIRST_OF_ROLE, {"role": ROLE + role}).first()
         if row is None:
-            raise Unavailable(f"nobody has the role {role} yet: `stagebloom seed --demo` puts the company in", role=role)
+            raise Unavailable(
+                f"nobody has the role {role} yet: `stagebloom seed --demo` puts the company in", role=role
+            )
         rows[role] = row
     ids = [row.id for row in rows.values()]
     stages = [_stage(row.name, row.people) for row in session.execute(STAGES_OF_SHOWN, {"ids": ids})]

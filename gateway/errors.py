@@ -54,7 +54,9 @@ def refused(error: NotificationError) -> Response:
         answer.headers["Retry-After"] = str(error.details["retry_after_seconds"])
     if isinstance(error, Unauthorized):
         known = 'Bearer realm="notifications"'
-        answer.headers["WWW-Authenticate"] = f'{known}, error="invalid_token"' if "Authorization" in request.headers else known
+        answer.headers["WWW-Authenticate"] = (
+            f'{known}, error="invalid_token"' if "Authorization" in request.headers else known
+        )
         if SESSION_COOKIE in request.cookies and "Authorization" not in request.headers:
             clear_cookies(answer)  # it will never be good again
     if isinstance(error, Unavailable):
@@ -89,7 +91,12 @@ def refused_by_http(error: HTTPException) -> AnyResponse:
 def failed(error: Exception) -> Response:
     """A fault of ours: the log has the traceback, the caller the number to ask about."""
     log.error("request_crashed", path=request.path, method=request.method, exc_info=error)
-    return _answer("internal", "something went wrong here; the log knows it by the request id", {"request_id": g.get("request_id")}, 500)
+    return _answer(
+        "internal",
+        "something went wrong here; the log knows it by the request id",
+        {"request_id": g.get("request_id")},
+        500,
+    )
 
 
 def _answer(code: str, message: str, details: dict[str, object], status: int) -> Response:

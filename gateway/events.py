@@ -26,7 +26,9 @@ def get_event(session: Session, event_id: int, source: str | None) -> dict[str, 
     return {**event_json(event), "batches": dict(batches._mapping)}
 
 
-def list_events(session: Session, limit: int, older_than: int | None, status: str | None, event_type: str | None) -> list[NotificationEvent]:
+def list_events(
+    session: Session, limit: int, older_than: int | None, status: str | None, event_type: str | None
+) -> list[NotificationEvent]:
     """The newest events, at most `limit`."""
     query = select(NotificationEvent).order_by(NotificationEvent.id.desc()).limit(limit)
     if older_than is not None:

@@ -206,7 +206,11 @@ def _moment(given: Mapping[str, str], name: str, of_day: time) -> datetime | Non
     try:
         if len(value) == len("2026-11-30"):
             return datetime.combine(date.fromisoformat(value), of_day, UTC)
-        moment = datetime.fromisoformat(value.replace(" ", "+") if "T" in value else value)  # `+02:00`, written without %2B
+        moment = datetime.fromisoformat(
+            value.replace(" ", "+") if "T" in value else value
+        )  # `+02:00`, written without %2B
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise InvalidInput.field(name, value, "an ISO date or time such as 2026-11-30 or 2026-11-30T08:00:00Z") from None
+        raise InvalidInput.field(
+            name, value, "an ISO date or time such as 2026-11-30 or 2026-11-30T08:00:00Z"
+        ) from None

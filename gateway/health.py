@@ -46,7 +46,9 @@ def readyz() -> tuple[dict[str, Any], int]:
     return {"status": "ready" if is_ready else "unavailable", "checks": checks}, 200 if is_ready else 503
 
 
-def run_checks(checks: Mapping[str, Callable[[], str | None]], limit_seconds: float = LIMIT_SECONDS) -> dict[str, dict[str, Any]]:
+def run_checks(
+    checks: Mapping[str, Callable[[], str | None]], limit_seconds: float = LIMIT_SECONDS
+) -> dict[str, dict[str, Any]]:
     """Run all at once; a check returns what is wrong, or None. One that takes too long counts as failed."""
     outcomes: dict[str, dict[str, Any]] = {}
 
@@ -73,7 +75,10 @@ def check_database(settings: Settings) -> str | None:
     engine = create_engine(
         settings.database,
         poolclass=NullPool,
-        connect_args={"connect_timeout": CONNECT_SECONDS, "options": f"-c statement_timeout={int(LIMIT_SECONDS * 1000)}"},
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS,
+            "options": f"-c statement_timeout={int(LIMIT_SECONDS * 1000)}",
+        },
     )
     found, expected = migrations.current(engine), _head()
     return None if found == expected else f"not migrated: at {found}, expected {expected}"
@@ -98,7 +103,11 @@ def check_broker(settings: Settings) -> str | None:
     return None
 
 
-CHECKS: Mapping[str, Callable[[Settings], str | None]] = {"database": check_database, "redis": check_redis, "broker": check_broker}
+CHECKS: Mapping[str, Callable[[Settings], str | None]] = {
+    "database": check_database,
+    "redis": check_redis,
+    "broker": check_broker,
+}
 
 
 @cache

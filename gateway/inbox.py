@@ -119,7 +119,11 @@ def list_page(session: Session, user_id: int, filters: Filters, page: Page, olde
         bounds += [Notification.event_id > page.newer_than, Event.id > page.newer_than]
     if page.older_than is not None:
         bounds += [Notification.event_id < page.older_than, Event.id < page.older_than]
-    query = select(*SHOWN).join(Event, Event.id == Notification.event_id).where(*_within(user_id, oldest), *bounds, *filters.conditions())
+    query = (
+        select(*SHOWN)
+        .join(Event, Event.id == Notification.event_id)
+        .where(*_within(user_id, oldest), *bounds, *filters.conditions())
+    )
     if page.newer_than is not None:
         return list(reversed(session.execute(query.order_by(Notification.event_id).limit(page.size + 1)).all()))
     return list(session.execute(query.order_by(Notification.event_id.desc()).offset(page.offset).limit(page.size + 1)))
@@ -127,13 +131,17 @@ def list_page(session: Session, user_id: int, filters: Filters, page: Page, olde
 
 def count(session: Session, user_id: int, filters: Filters, oldest: int) -> int:
     """How many notifications match the filters, on all pages."""
-    query: Select[Any] = select(func.count()).select_from(Notification).where(*_within(user_id, oldest), *filters.conditions())
+    query: Select[Any] = (
+        select(func.count()).select_from(Notification).where(*_within(user_id, oldest), *filters.conditions())
+    )
     if filters.needs_event:
         query = query.join(Event, Event.id == Notification.event_id)
     return int(session.scalar(query) or 0)
 
 
-def search_page(session: Session, user_id: int, filters: Filters, page: Page, oldest: int) -> tuple[list[Row[Any]], int | None]:
+def search_page(
+    session: Session, user_id: int, filters: Filters, page: Page, oldest: int
+) -> tuple[list[Row[Any]], int | None]:
     """As `list_page`, among the next SEARCHED notifications of the person in the direction of the page.
 
     Beside the rows: where the search stopped looking, None when it saw everything there is. Whatever is
@@ -163,9 +171,16 @@ def search_count(session: Session, user_id: int, filters: Filters, oldest: int) 
 
 def _searched(user_id: int, filters: Filters, page: Page, oldest: int) -> Subquery:
     """The person's notifications that a search looks through, from the page's cursor on."""
-    query = select(Notification.event_id, Notification.seen_at, Notification.read_at).where(*_within(user_id, oldest), *filters.own_conditions())
+    query = select(Notification.event_id, Notification.seen_at, Notification.read_at).where(
+        *_within(user_id, oldest), *filters.own_conditions()
+    )
     if page.newer_than is not None:
-        return query.where(Notification.event_id > page.newer_than).order_by(Notification.event_id).limit(SEARCHED).subquery()
+        return (
+            query.where(Notification.event_id > page.newer_than)
+            .order_by(Notification.event_id)
+            .limit(SEARCHED)
+            .subquery()
+        )
     if page.older_than is not None:
         query = query.where(Notification.event_id < page.older_than)
     return query.order_by(Notification.event_id.desc()).limit(SEARCHED).subquery()
@@ -173,7 +188,11 @@ def _searched(user_id: int, filters: Filters, page: Page, oldest: int) -> Subque
 
 def get(session: Session, user_id: int, event_id: int, oldest: int) -> Row[Any]:
     """One notification. Raises: NotFound when it is absent, deleted or someone else's: the three are not told apart."""
-    query = select(*SHOWN).join(Event, Event.id == Notification.event_id).where(*_within(user_id, oldest), Notification.event_id == event_id)
+    query = (
+        select(*SHOWN)
+        .join(Event, Event.id == Notification.event_id)
+        .where(*_within(user_id, oldest), Notification.event_id == event_id)
+    )
     found = session.execute(query).first() if 0 < event_id <= MAX_EVENT_ID else None
     if found is None:
         raise NotFound(f"id: you have no notification {event_id}", field="id", value=event_id)

@@ -26,6 +26,8 @@ def connect(settings: Settings) -> redis.Redis:
         socket_connect_timeout=ANSWER_SECONDS,
         socket_timeout=ANSWER_SECONDS,
         socket_keepalive=True,
-        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),  # one idled through a restart; no second wait
+        retry=Retry(
+            NoBackoff(), 1, supported_errors=(redis.ConnectionError,)
+        ),  # one idled through a restart; no second wait
     )
     return redis.Redis(connection_pool=pool)

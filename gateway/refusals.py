@@ -58,7 +58,9 @@ class Refusals:
                 return
             self._counts[refusal] += 1
         if is_new:
-            log.warning(refusal.action.replace(".", "_"), actor=refusal.actor, target=refusal.target, reason=refusal.reason)
+            log.warning(
+                refusal.action.replace(".", "_"), actor=refusal.actor, target=refusal.target, reason=refusal.reason
+            )
 
     def flush(self) -> None:
         """Write what was counted. What can't be written is kept for the next time, within the same bounds."""
@@ -71,7 +73,10 @@ class Refusals:
         rest = others + counts.total() - sum(number for _, number in shown)
 
         def work(session: Session) -> None:
-            acts = [(Actor(one.actor, one.address), one.action, one.target, {"reason": one.reason, "count": number}) for one, number in shown]
+            acts = [
+                (Actor(one.actor, one.address), one.action, one.target, {"reason": one.reason, "count": number})
+                for one, number in shown
+            ]
             if rest:
                 acts.append((Actor(NOBODY), "refusals.others", "", {"count": rest}))
             audit.record_many(session, acts)

@@ -27,7 +27,9 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 def begin_session(settings: Settings, bearer: Claims) -> tuple[str, Claims]:
     """The cookie's token for whom a bearer token names, and what it proves."""
     latest = datetime.now(UTC) + timedelta(seconds=settings.session_lifetime_seconds)
-    token = encode(settings, _audience(settings), bearer.person, min(latest, bearer.expires_at), csrf=secrets.token_urlsafe(24))
+    token = encode(
+        settings, _audience(settings), bearer.person, min(latest, bearer.expires_at), csrf=secrets.token_urlsafe(24)
+    )
     return token, read_session(settings, token)
 
 

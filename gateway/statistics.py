@@ -34,4 +34,8 @@ def own_statistics(session: Session, user_id: int, oldest: int) -> dict[str, Any
         for held in (total, *(parts[name].setdefault(key, dict.fromkeys(total, 0)) for name, key in keys.items())):
             for name, count in counts.items():
                 held[name] += count
-    return {**total, "read_rate": rate(total["read"], total["total"]), **{f"by_{name}": found for name, found in parts.items()}}
+    return {
+        **total,
+        "read_rate": rate(total["read"], total["total"]),
+        **{f"by_{name}": found for name, found in parts.items()},
+    }

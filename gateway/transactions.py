@@ -50,4 +50,6 @@ def in_transaction(settings: Settings, work: Callable[[Session], T]) -> T:
 
 def _is_away(error: Exception, state: str | None) -> bool:
     """Whether the server is at fault, not the statement: unreachable, stopping, too busy, too slow."""
-    return state in (SERIALIZATION_FAILURE, DEADLOCK) or isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError)
+    return state in (SERIALIZATION_FAILURE, DEADLOCK) or isinstance(
+        error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError
+    )

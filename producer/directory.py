@@ -28,7 +28,9 @@ __all__ = ["Directory", "Person"]
 class Directory:
     """Records people, groups and memberships. Unknown people or groups are refused, never made up."""
 
-    def __init__(self, session: Session | scoped_session[Session] | None = None, settings: Settings | None = None) -> None:
+    def __init__(
+        self, session: Session | scoped_session[Session] | None = None, settings: Settings | None = None
+    ) -> None:
         self._session = session
         self._settings = settings or get_settings()
 
@@ -51,7 +53,9 @@ class Directory:
         do again after a failure. Raises: NotFound for who is not known; those before are erased then.
         """
         if self._session is not None:
-            raise InvalidInput("session: expected a Directory without one: erasing is many transactions", field="session")
+            raise InvalidInput(
+                "session: expected a Directory without one: erasing is many transactions", field="session"
+            )
         for external_id in [person_id(person) for person in directory.listed(people, "people")]:
             erase_person(self._transact, external_id, Actor("producer"), lambda: ring(ANNOUNCE_PEOPLE, self._settings))
         ring(CLEAN_UP, self._settings)

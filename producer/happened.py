@@ -17,7 +17,9 @@ from shared.events import EventDraft
 ID = "_id"  # how the names of data end that name a person, a stage, a survey, …
 
 
-def happened(event_type: str, action: str | None, data: Mapping[str, Any], **options: Unpack[EventOptions]) -> EventDraft:
+def happened(
+    event_type: str, action: str | None, data: Mapping[str, Any], **options: Unpack[EventOptions]
+) -> EventDraft:
     """The draft of an event. What is None in the data is left out; a `…_id` may be an object with an id.
 
     Raises: InvalidInput for an id that is none. Everything else is checked when it is recorded.

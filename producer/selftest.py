@@ -101,7 +101,9 @@ class Run:
         """The gateway's answer to this person. Raises: Failed."""
         address = f"{self.settings.public_address}{API}{path}"
         headers = {"Authorization": f"Bearer {self.token(person)}", "Accept": "application/json"}
-        request = urllib.request.Request(address, method=method, headers=headers)  # http or https: the settings checked it
+        request = urllib.request.Request(
+            address, method=method, headers=headers
+        )  # http or https: the settings checked it
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
                 return json.loads(answer.read())
@@ -136,7 +138,9 @@ def _do(run: Run, name: str, step: Callable[[Run], None]) -> Step:
     run.seen = []
     status = "passed"
     if step in OVER_HTTP and not can_issue_tokens(run.settings):
-        return Step(name, "skipped", 0.0, ["tokens are signed by another (JWT_ALGORITHM): nobody can be impersonated here"])
+        return Step(
+            name, "skipped", 0.0, ["tokens are signed by another (JWT_ALGORITHM): nobody can be impersonated here"]
+        )
     try:
         step(run)
     except Failed as failed:
@@ -151,35 +155,67 @@ def _do(run: Run, name: str, step: Callable[[Run], None]) -> Step:
 def _hire(run: Run) -> None:
     directory = Directory(settings=run.settings)
     directory.upsert_people([Person(id=run.name(name), name=f"Essai {name}") for name in ("a1", "a2", "b")])
-    directory.set_roles({run.name("a1"): [run.name("a")], run.name("a2"): [run.name("a")], run.name("b"): [run.name("b")]})
-    directory.add_memberships([("stage_" + run.name("1"), run.name("a1")), ("stage_" + run.name("1"), run.name("b")), ("survey_" + run.name("1"), run.name("a2"))])
+    directory.set_roles(
+        {run.name("a1"): [run.name("a")], run.name("a2"): [run.name("a")], run.name("b"): [run.name("b")]}
+    )
+    directory.add_memberships(
+        [
+            ("stage_" + run.name("1"), run.name("a1")),
+            ("stage_" + run.name("1"), run.name("b")),
+            ("survey_" + run.name("1"), run.name("a2")),
+        ]
+    )
 
 
 def _methods(run: Run) -> None:
     service, helper, source = run.service, run.helper, run.tag
     one = run.name("1")
     run.expect(service.send_notification(run.name("a1"), TITLE, MESSAGE, source=source), "send_notification", "a1")
-    run.expect(service.send_role_notifications([run.name("a")], TITLE, MESSAGE, source=source), "send_role_notifications", "a1", "a2")
-    run.expect(service.send_bulk_notifications([run.name("a1"), run.name("b")], TITLE, MESSAGE, source=source), "send_bulk_notifications", "a1", "b")
-    run.expect(service.send_stage_notification(one, TITLE, MESSAGE, source=source), "send_stage_notification", "a1", "b")
-    run.expect(helper.notify_stage_participants(one, TITLE, MESSAGE, source=source), "notify_stage_participants", "a1", "b")
-    run.expect(helper.notify_survey_participants(one, TITLE, MESSAGE, source=source), "notify_survey_participants", "a2")
+    run.expect(
+        service.send_role_notifications([run.name("a")], TITLE, MESSAGE, source=source),
+        "send_role_notifications",
+        "a1",
+        "a2",
+    )
+    run.expect(
+        service.send_bulk_notifications([run.name("a1"), run.name("b")], TITLE, MESSAGE, source=source),
+        "send_bulk_notifications",
+        "a1",
+        "b",
+    )
+    run.expect(
+        service.send_stage_notification(one, TITLE, MESSAGE, source=source), "send_stage_notification", "a1", "b"
+    )
+    run.expect(
+        helper.notify_stage_participants(one, TITLE, MESSAGE, source=source), "notify_stage_participants", "a1", "b"
+    )
+    run.expect(
+        helper.notify_survey_participants(one, TITLE, MESSAGE, source=source), "notify_survey_participants", "a2"
+    )
     for name, terms, send in (
         ("notify_stagiaires", ["role_stagiaire"], lambda helper, _: helper.notify_stagiaires(TITLE, MESSAGE)),
         ("notify_tuteurs", ["role_tuteur"], lambda helper, _: helper.notify_tuteurs(TITLE, MESSAGE)),
         ("notify_rh_team", ["role_rh"], lambda helper, _: helper.notify_rh_team(TITLE, MESSAGE)),
         ("notify_admin_team", ["role_admin"], lambda helper, _: helper.notify_admin_team(TITLE, MESSAGE)),
-        ("notify_management_team", ["role_admin", "role_rh"], lambda helper, _: helper.notify_management_team(TITLE, MESSAGE)),
+        (
+            "notify_management_team",
+            ["role_admin", "role_rh"],
+            lambda helper, _: helper.notify_management_team(TITLE, MESSAGE),
+        ),
         ("send_broadcast", ["everyone"], lambda _, service: service.send_broadcast(TITLE, MESSAGE)),
     ):
         _check_unsent(run, name, terms, send)
 
 
-def _check_unsent(run: Run, name: str, terms: list[str], send: Callable[[RoleNotificationHelper, NotificationService], SentEvent]) -> None:
+def _check_unsent(
+    run: Run, name: str, terms: list[str], send: Callable[[RoleNotificationHelper, NotificationService], SentEvent]
+) -> None:
     """Recorded, looked at and rolled back: it would reach real people."""
     with Session(engine(run.settings)) as session:
         try:
-            event = send(RoleNotificationHelper(session, run.settings), NotificationService(session, run.settings)).event
+            event = send(
+                RoleNotificationHelper(session, run.settings), NotificationService(session, run.settings)
+            ).event
             audience = sorted(" & ".join(term) for term in event.audience)
         except UnknownGroup:
             run.seen.append(f"{name}: not sent; nobody has recorded {' or '.join(terms)} here")
@@ -195,9 +231,21 @@ def _filtering(run: Run) -> None:
     for person in ("a1", "a2"):
         run.check(sent.id in run.ids(person), f"the inbox of {person} shows it")
     run.check(sent.id not in run.ids("b"), "the inbox of b, of another role, does not")
-    both = run.service.create_event("system", audience=role(run.name("a")) & group("stage_" + run.name("1")), title=TITLE, message=MESSAGE, source=run.tag)
+    both = run.service.create_event(
+        "system",
+        audience=role(run.name("a")) & group("stage_" + run.name("1")),
+        title=TITLE,
+        message=MESSAGE,
+        source=run.tag,
+    )
     run.expect(run.service.process_event(both, ANSWER_SECONDS), "role & stage", "a1")
-    without = run.service.create_event("system", audience=role(run.name("a")).excluding(user(run.name("a1"))), title=TITLE, message=MESSAGE, source=run.tag)
+    without = run.service.create_event(
+        "system",
+        audience=role(run.name("a")).excluding(user(run.name("a1"))),
+        title=TITLE,
+        message=MESSAGE,
+        source=run.tag,
+    )
     run.expect(run.service.process_event(without, ANSWER_SECONDS), "role without one of it", "a2")
 
 
@@ -206,7 +254,10 @@ def _websocket(run: Run) -> None:
     try:
         with WebSocket(address, run.token("a1")) as one, WebSocket(address, run.token("b")) as other:
             groups = one.wait_for("connected")["groups"]
-            run.check({"role_" + run.name("a"), "stage_" + run.name("1")} <= set(groups), "connected, in the groups of role and stage")
+            run.check(
+                {"role_" + run.name("a"), "stage_" + run.name("1")} <= set(groups),
+                "connected, in the groups of role and stage",
+            )
             other.wait_for("connected")
             one.send(type="ping")
             one.wait_for("pong")
@@ -239,7 +290,9 @@ def _cleaning(run: Run) -> None:
 
 def _statistics(run: Run) -> None:
     word = run.tag.replace("-", "")
-    sent = run.service.send_notification(run.name("a1"), f"Éssai {word}", MESSAGE, "warning", source=run.tag).wait(ANSWER_SECONDS)
+    sent = run.service.send_notification(run.name("a1"), f"Éssai {word}", MESSAGE, "warning", source=run.tag).wait(
+        ANSWER_SECONDS
+    )
     found = run.ask("a1", "statistics/")
     run.check(found["total"] == 1 and found["by_type"]["warning"]["total"] == 1, "statistics: one, a warning, unread")
     results = run.ask("a1", f"search/?q=essai+{word}")["results"]
@@ -249,13 +302,18 @@ def _statistics(run: Run) -> None:
 
 def _processing(run: Run) -> None:
     stage = "stage_" + run.name("1")
-    event = run.service.create_event("stage_update", {"stage_id": run.name("1"), "status": "en_cours"}, audience=stage, source=run.tag)
+    event = run.service.create_event(
+        "stage_update", {"stage_id": run.name("1"), "status": "en_cours"}, audience=stage, source=run.tag
+    )
     run.check(event.id and not event.processed, f"event {event.id} is created")
     sent = run.service.process_event(event, ANSWER_SECONDS)
     run.check(event.processed, "it is processed")
     run.expect(sent, "stage_update", "a1", "b")
     key = run.name("once")
-    first, second = (run.service.send_notification(run.name("b"), TITLE, MESSAGE, source=run.tag, idempotency_key=key) for _ in range(2))
+    first, second = (
+        run.service.send_notification(run.name("b"), TITLE, MESSAGE, source=run.tag, idempotency_key=key)
+        for _ in range(2)
+    )
     run.check(first.id == second.id, "the same idempotency key is the same event")
 
 
@@ -282,4 +340,6 @@ def _remove_left(settings: Settings) -> None:
     with transaction(settings) as session:
         left = list(session.scalars(LEFT, {"before": datetime.now(UTC) - LEFT_AFTER}))
     for tag in left:
-        remove(settings, tag, first_event_id_at(datetime.now(UTC) - timedelta(days=settings.notification_retention_days)))
+        remove(
+            settings, tag, first_event_id_at(datetime.now(UTC) - timedelta(days=settings.notification_retention_days))
+        )

@@ -92,7 +92,9 @@ class SentEvent(Sequence[SentNotification]):
             if status == "failed":
                 raise NotificationError(f"event {self.id} failed: {error}", event_id=self.id)
             if time.monotonic() >= deadline:
-                raise Timeout(f"event {self.id} is still {status} after {timeout:g} s: are workers running?", event_id=self.id)
+                raise Timeout(
+                    f"event {self.id} is still {status} after {timeout:g} s: are workers running?", event_id=self.id
+                )
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
@@ -100,7 +102,11 @@ class SentEvent(Sequence[SentNotification]):
         with transaction(self._settings) as session:
             found = session.get(NotificationEvent, self.id)
             if found is None:
-                cause = "commit its transaction first" if self._is_open() else "its transaction was rolled back or is not committed"
+                cause = (
+                    "commit its transaction first"
+                    if self._is_open()
+                    else "its transaction was rolled back or is not committed"
+                )
                 raise NotificationError(f"event {self.id} can't be waited for: {cause}", event_id=self.id)
             self.event = found
             return found.status, found.error
@@ -146,7 +152,8 @@ class SentEvent(Sequence[SentNotification]):
             raise NotFound(
                 f"event {self.id} reached {people} people, but who they were is kept for a day after sending only "
                 "(event.recipient_count stays)",
-                event_id=self.id, recipient_count=people,
+                event_id=self.id,
+                recipient_count=people,
             )
 
     def _load(self, n: int, locale: str) -> list[SentNotification]:
@@ -155,8 +162,18 @@ class SentEvent(Sequence[SentNotification]):
             with transaction(self._settings) as session:
                 rows = session.execute(BATCH, {"id": self.id, "n": n, "role": ROLE}).all()
             words, kind, data = self.event.texts[locale], self.event.notification_type, self.event.data
-            self._loaded = n, [
-                SentNotification(self.id, Recipient(row.external_id, row.name, row.email, tuple(row.roles)), words["title"], words["message"], kind, data)
-                for row in rows
-            ]
+            self._loaded = (
+                n,
+                [
+                    SentNotification(
+                        self.id,
+                        Recipient(row.external_id, row.name, row.email, tuple(row.roles)),
+                        words["title"],
+                        words["message"],
+                        kind,
+                        data,
+                    )
+                    for row in rows
+                ],
+            )
         return self._loaded[1]

@@ -71,7 +71,9 @@ class Options(EventOptions, total=False):
 class NotificationService:
     """Records events. Thread-safe without a session; with one, as safe as the session is."""
 
-    def __init__(self, session: Session | scoped_session[Session] | None = None, settings: Settings | None = None) -> None:
+    def __init__(
+        self, session: Session | scoped_session[Session] | None = None, settings: Settings | None = None
+    ) -> None:
         self._given_session = session
         self._settings = settings or get_settings()
 
@@ -126,25 +128,59 @@ class NotificationService:
             set_committed_value(event, name, getattr(sent.event, name))  # read, not changed: nothing to flush
         return sent
 
-    def send_notification(self, recipient: Any, title: str | None = None, message: str | None = None, notification_type: str = "info", **options: Unpack[Options]) -> SentEvent:
+    def send_notification(
+        self,
+        recipient: Any,
+        title: str | None = None,
+        message: str | None = None,
+        notification_type: str = "info",
+        **options: Unpack[Options],
+    ) -> SentEvent:
         """Notify one person, given as the application's id or as an object with an id."""
         return self._send(user(recipient), title, message, notification_type, options)
 
-    def send_bulk_notifications(self, recipients: Iterable[Any], title: str | None = None, message: str | None = None, notification_type: str = "info", **options: Unpack[Options]) -> SentEvent:
+    def send_bulk_notifications(
+        self,
+        recipients: Iterable[Any],
+        title: str | None = None,
+        message: str | None = None,
+        notification_type: str = "info",
+        **options: Unpack[Options],
+    ) -> SentEvent:
         """Notify several people. Naming someone twice notifies them once."""
         if isinstance(recipients, (str, bytes, Mapping)) or not isinstance(recipients, Iterable):
             raise InvalidAudience.field("recipients", recipients, "a list of people")
         return self._send([user(recipient) for recipient in recipients], title, message, notification_type, options)
 
-    def send_role_notifications(self, target_roles: Iterable[str], title: str | None = None, message: str | None = None, notification_type: str = "info", **options: Unpack[Options]) -> SentEvent:
+    def send_role_notifications(
+        self,
+        target_roles: Iterable[str],
+        title: str | None = None,
+        message: str | None = None,
+        notification_type: str = "info",
+        **options: Unpack[Options],
+    ) -> SentEvent:
         """Notify everyone who has one of the roles."""
         return self._send(role_terms(target_roles), title, message, notification_type, options)
 
-    def send_broadcast(self, title: str | None = None, message: str | None = None, notification_type: str = "info", **options: Unpack[Options]) -> SentEvent:
+    def send_broadcast(
+        self,
+        title: str | None = None,
+        message: str | None = None,
+        notification_type: str = "info",
+        **options: Unpack[Options],
+    ) -> SentEvent:
         """Notify every active person."""
         return self._send(everyone(), title, message, notification_type, options)
 
-    def send_stage_notification(self, stage_id: Any, title: str | None = None, message: str | None = None, notification_type: str = "info", **options: Unpack[Options]) -> SentEvent:
+    def send_stage_notification(
+        self,
+        stage_id: Any,
+        title: str | None = None,
+        message: str | None = None,
+        notification_type: str = "info",
+        **options: Unpack[Options],
+    ) -> SentEvent:
         """Notify the participants of a stage."""
         return self._send(group("stage_" + person_id(stage_id, "stage_id")), title, message, notification_type, options)
 
@@ -152,12 +188,22 @@ class NotificationService:
         """Record an event that is put together already, as `happened()` does."""
         return SentEvent(self._record(draft), self._settings, self._session)
 
-    def _send(self, audience: AudienceLike, title: str | None, message: str | None, notification_type: str, options: Options) -> SentEvent:
+    def _send(
+        self, audience: AudienceLike, title: str | None, message: str | None, notification_type: str, options: Options
+    ) -> SentEvent:
         if options.get("texts") is None:  # the catalogue must not speak for someone who forgot
             for name, value in (("title", title), ("message", message)):
                 if value is None:
                     raise InvalidInput.field(name, None, "a text")
-        return self.send(EventDraft(audience=audience, title=title, message=message, notification_type=notification_type, **plain_options(options)))
+        return self.send(
+            EventDraft(
+                audience=audience,
+                title=title,
+                message=message,
+                notification_type=notification_type,
+                **plain_options(options),
+            )
+        )
 
     def _record(self, draft: EventDraft) -> NotificationEvent:
         session = self._session

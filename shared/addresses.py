@@ -21,7 +21,15 @@ def is_http_address(value: str) -> bool:
     """Whether it has a scheme we speak, a host, perhaps a port, no user and nothing invisible."""
     try:
         parts = urlsplit(value)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc and value.isascii() and value.isprintable() and " " not in value
+        return (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and "@" not in parts.netloc
+            and value.isascii()
+            and value.isprintable()
+            and " " not in value
+        )
     except ValueError:
         return False
 

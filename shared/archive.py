@@ -70,8 +70,12 @@ class Archive:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "name": self.name, "from": self.from_.isoformat(), "until": self.until.isoformat(),
-            "events": self.events, "notifications": self.notifications, "bytes": self.path.stat().st_size,
+            "name": self.name,
+            "from": self.from_.isoformat(),
+            "until": self.until.isoformat(),
+            "events": self.events,
+            "notifications": self.notifications,
+            "bytes": self.path.stat().st_size,
         }
 
 
@@ -90,8 +94,12 @@ def write_archive(session: Session, partition: Partition, directory: Path) -> Ar
         if (found.events, found.notifications) == (events, notifications):
             return found  # an earlier try wrote it and could not drop the partition
     head = {
-        "archive": FORMAT, "partition": partition.name, "from": partition.starts_at.isoformat(),
-        "until": partition.ends_at.isoformat(), "events": events, "notifications": notifications,
+        "archive": FORMAT,
+        "partition": partition.name,
+        "from": partition.starts_at.isoformat(),
+        "until": partition.ends_at.isoformat(),
+        "events": events,
+        "notifications": notifications,
     }
     _write(path, head, _lines(session, partition, bounds))
     return read_header(path)
@@ -102,7 +110,9 @@ def _lines(session: Session, partition: Partition, bounds: dict[str, int]) -> It
     streamed = {"yield_per": LINES_PER_FETCH}
     events = iter(session.execute(EVENTS, bounds, execution_options=streamed))
     event = next(events, None)
-    for event_id, line in session.execute(text(NOTIFICATIONS.format(partition=partition.name)), execution_options=streamed):
+    for event_id, line in session.execute(
+        text(NOTIFICATIONS.format(partition=partition.name)), execution_options=streamed
+    ):
         while event is not None and event[0] <= event_id:
             yield event[1]
             event = next(events, None)
@@ -129,7 +139,9 @@ def _write(path: Path, head: dict[str, Any], lines: Iterable[str]) -> None:
             os.fsync(raw.fileno())
         counted = _count(draft)
         if counted != (head["events"], head["notifications"]):
-            raise RuntimeError(f"{path.name}: expected {head['events']} events and {head['notifications']} notifications, read back {counted[0]} and {counted[1]}")
+            raise RuntimeError(
+                f"{path.name}: expected {head['events']} events and {head['notifications']} notifications, read back {counted[0]} and {counted[1]}"
+            )
         draft.rename(path)
         _sync_directory(path.parent)
     finally:
@@ -177,8 +189,12 @@ def read_header(path: Path) -> Archive:
         if head["archive"] != FORMAT:
             raise ValueError(f"format {head['archive']}")
         return Archive(
-            path, head["partition"], datetime.fromisoformat(head["from"]), datetime.fromisoformat(head["until"]),
-            head["events"], head["notifications"],
+            path,
+            head["partition"],
+            datetime.fromisoformat(head["from"]),
+            datetime.fromisoformat(head["until"]),
+            head["events"],
+            head["notifications"],
         )
     except (OSError, EOFError, StopIteration, ValueError, KeyError, TypeError) as error:
         raise InvalidInput(f"archive: {path.name} can't be read: {error}", field="archive") from None

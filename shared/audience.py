@@ -64,7 +64,9 @@ class Audience:
 
     def __or__(self, other: Term | Audience) -> Audience:
         more = Audience((other,)) if isinstance(other, Term) else other
-        return Audience(tuple(dict.fromkeys(self.terms + more.terms)), tuple(dict.fromkeys(self.exclude + more.exclude)))
+        return Audience(
+            tuple(dict.fromkeys(self.terms + more.terms)), tuple(dict.fromkeys(self.exclude + more.exclude))
+        )
 
     def __ror__(self, other: Term) -> Audience:
         return Audience((other,)) | self
@@ -115,7 +117,9 @@ def parse_audience(audience: AudienceLike, exclude: Iterable[str | Term] = ()) -
     if not parsed.terms:
         raise InvalidAudience.field("audience", [], "at least one term")
     if len(parsed.terms) > MAX_TERMS:
-        raise InvalidAudience.field("audience", f"{len(parsed.terms)} terms", f"at most {MAX_TERMS} (make a group of them)")
+        raise InvalidAudience.field(
+            "audience", f"{len(parsed.terms)} terms", f"at most {MAX_TERMS} (make a group of them)"
+        )
     return parsed
 
 
@@ -152,9 +156,7 @@ UNKNOWN = text("""
 
 def refuse_unknown(session: Session, audience: Audience) -> None:
     """Raises: UnknownGroup naming the groups and people nobody has recorded. An empty group is fine."""
-    unknown = list(
-        session.scalars(UNKNOWN, {"names": sorted(audience.groups), "everyone": EVERYONE, "user": USER})
-    )
+    unknown = list(session.scalars(UNKNOWN, {"names": sorted(audience.groups), "everyone": EVERYONE, "user": USER}))
     if unknown:
         shown = ", ".join(unknown[:20]) + (", …" if len(unknown) > 20 else "")
         raise UnknownGroup(

@@ -59,7 +59,9 @@ class Filters:
     until: datetime | None = None
 
 
-def record(session: Session, actor: Actor, action: str, target: str = "", details: Mapping[str, Any] | None = None) -> None:
+def record(
+    session: Session, actor: Actor, action: str, target: str = "", details: Mapping[str, Any] | None = None
+) -> None:
     """Write down an act in its own transaction.
 
     `action` is what was done ("template.change"), `target` what it was done to ("welcome/fr"), `details`
@@ -71,8 +73,14 @@ def record(session: Session, actor: Actor, action: str, target: str = "", detail
 def record_many(session: Session, acts: Sequence[tuple[Actor, str, str, Mapping[str, Any]]]) -> None:
     """Write down several acts, (actor, action, target, details) each, in one statement."""
     rows = [
-        {"actor": actor.name[:MAX_TEXT], "action": action[:MAX_TEXT], "target": target[:MAX_TEXT], "details": dict(details),
-         "address": actor.address, "request_id": actor.request_id}
+        {
+            "actor": actor.name[:MAX_TEXT],
+            "action": action[:MAX_TEXT],
+            "target": target[:MAX_TEXT],
+            "details": dict(details),
+            "address": actor.address,
+            "request_id": actor.request_id,
+        }
         for actor, action, target, details in acts
     ]
     if rows:
@@ -82,7 +90,12 @@ def record_many(session: Session, acts: Sequence[tuple[Actor, str, str, Mapping[
 def record_send(session: Session, actor: Actor, action: str, event: NotificationEvent) -> None:
     """Write down that an event was recorded: what kind and for whom, not what it says."""
     audience = [" & ".join(term) for term in event.audience]
-    details = {"event_type": event.event_type, "priority": event.priority, "audience": shortened(audience), "exclude": shortened(event.exclude)}
+    details = {
+        "event_type": event.event_type,
+        "priority": event.priority,
+        "audience": shortened(audience),
+        "exclude": shortened(event.exclude),
+    }
     record(session, actor, action, str(event.id), details)
 
 
@@ -91,7 +104,9 @@ def shortened(names: Sequence[str]) -> dict[str, Any]:
     return {"count": len(names), "first": list(names[:SHOWN])}
 
 
-def list_records(session: Session, filters: Filters, limit: int, cursor: str | None = None) -> tuple[list[AuditRecord], str | None]:
+def list_records(
+    session: Session, filters: Filters, limit: int, cursor: str | None = None
+) -> tuple[list[AuditRecord], str | None]:
     """The newest records that match, at most `limit`, older than `cursor`; and the cursor of the next page.
 
     Raises: InvalidInput for a cursor that is none.

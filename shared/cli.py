@@ -85,7 +85,11 @@ def main() -> None:
         sys.exit(f"stagebloom: {error.message}")
     except OperationalError as error:
         settings = get_settings()
-        hint = f" ({NO_SERVERS.format(data_dir=settings.data_dir, key='DATABASE_URL')})" if settings.embedded_database else ""
+        hint = (
+            f" ({NO_SERVERS.format(data_dir=settings.data_dir, key='DATABASE_URL')})"
+            if settings.embedded_database
+            else ""
+        )
         sys.exit(f"stagebloom: the database can't be reached: {_cause(error)}{hint}")
     except ProgrammingError as error:
         sys.exit(f"stagebloom: the database is not as this version expects; try `stagebloom migrate`: {_cause(error)}")
@@ -109,7 +113,9 @@ def run() -> None:
 
 
 @cli.command()
-@click.option("--to", "revision", default="head", show_default=True, help='revision to go to; "base" removes everything')
+@click.option(
+    "--to", "revision", default="head", show_default=True, help='revision to go to; "base" removes everything'
+)
 @click.option("--status", is_flag=True, help="only say where the database is")
 def migrate(revision: str, status: bool) -> None:
     """Bring the database's tables up to date."""
@@ -117,7 +123,9 @@ def migrate(revision: str, status: bool) -> None:
     before = migrations.current(database)
     if status:
         newest = migrations.head()
-        click.echo(f"at {before or 'nothing'}, newest is {newest}" + ("" if before == newest else ": run `stagebloom migrate`"))
+        click.echo(
+            f"at {before or 'nothing'}, newest is {newest}" + ("" if before == newest else ": run `stagebloom migrate`")
+        )
         return
     if revision == "base" or (before is not None and revision.isdigit() and int(revision) < int(before)):
         click.confirm(f"This goes back from {before} to {revision} and deletes what came since. Go on?", abort=True)
@@ -136,7 +144,11 @@ def seed(people: int | None, demo: bool) -> None:
     if demo == (people is not None):
         raise click.UsageError("Say either --people N or --demo.")
     if demo:
-        click.echo("The demonstration company is in." if seed_demo(settings) else "There are people already: nothing was added.")
+        click.echo(
+            "The demonstration company is in."
+            if seed_demo(settings)
+            else "There are people already: nothing was added."
+        )
     elif people:
         columns = (TextColumn("people"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
@@ -150,7 +162,11 @@ def seed(people: int | None, demo: bool) -> None:
 @click.argument("person", nargs=-1)
 @click.option("--role", help="for the people of this role instead")
 @click.option("--limit", type=click.IntRange(1), help="at most so many of the role")
-@click.option("--lifetime", type=click.IntRange(1, 10 * 365 * 86_400), help="seconds the tokens are good for; default TOKEN_LIFETIME_SECONDS")
+@click.option(
+    "--lifetime",
+    type=click.IntRange(1, 10 * 365 * 86_400),
+    help="seconds the tokens are good for; default TOKEN_LIFETIME_SECONDS",
+)
 def token(person: tuple[str, ...], role: str | None, limit: int | None, lifetime: int | None) -> None:
     """Print bearer tokens, one a line, for people named by the application's ids."""
     if bool(person) == bool(role):
@@ -173,7 +189,12 @@ def token(person: tuple[str, ...], role: str | None, limit: int | None, lifetime
 
 @cli.command()
 @click.option("--role", "roles", multiple=True, help="a role; several may be given")
-@click.option("--to", "terms", multiple=True, help='a term such as user_42, stage_7 or "role_rh & entreprise_3"; several may be given')
+@click.option(
+    "--to",
+    "terms",
+    multiple=True,
+    help='a term such as user_42, stage_7 or "role_rh & entreprise_3"; several may be given',
+)
 @click.option("--everyone", is_flag=True, help="every active person")
 @click.option("--exclude", multiple=True, help="a group or person who gets nothing")
 @click.option("--title", required=True)
@@ -182,7 +203,15 @@ def token(person: tuple[str, ...], role: str | None, limit: int | None, lifetime
 @click.option("--data", help="a JSON object that stands in the frame")
 @click.option("--link", help="http(s) address or path to open")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def send(roles: tuple[str, ...], terms: tuple[str, ...], everyone: bool, exclude: tuple[str, ...], as_json: bool, data: str | None, **words: Any) -> None:
+def send(
+    roles: tuple[str, ...],
+    terms: tuple[str, ...],
+    everyone: bool,
+    exclude: tuple[str, ...],
+    as_json: bool,
+    data: str | None,
+    **words: Any,
+) -> None:
     """Send a notification and print the event's id."""
     audience: list[str | Term] = [*role_terms(roles), *terms, *(["everyone"] if everyone else [])]
     if not audience:
@@ -195,7 +224,10 @@ def send(roles: tuple[str, ...], terms: tuple[str, ...], everyone: bool, exclude
     if as_json:
         click.echo(json.dumps({"event_id": event.id, "status": event.status, "broker": is_rung}))
     else:
-        click.echo(f"event {event.id} recorded" + ("" if is_rung else "; the broker has not answered yet: it goes out by itself"))
+        click.echo(
+            f"event {event.id} recorded"
+            + ("" if is_rung else "; the broker has not answered yet: it goes out by itself")
+        )
 
 
 def _json_object(value: str | None) -> dict[str, Any]:
@@ -238,7 +270,13 @@ def _shown(current: Settings, name: str) -> Any:
     if name == "demo":
         return current.is_demo
     value = getattr(current, name)
-    return list(value) if isinstance(value, tuple) else value if isinstance(value, (int, str, bool, type(None))) else str(value)
+    return (
+        list(value)
+        if isinstance(value, tuple)
+        else value
+        if isinstance(value, (int, str, bool, type(None)))
+        else str(value)
+    )
 
 
 def _without_password(value: str) -> str:

@@ -64,14 +64,24 @@ def replay(session: Session, delivery_id: int) -> str:
     found = get_delivery(session, delivery_id)
     if not _replay(session, [delivery_id]):
         status = session.scalar(select(Delivery.status).where(Delivery.id == delivery_id))
-        raise Conflict(f"id: delivery {delivery_id} is {status}: only {', '.join(UNFINISHED)} ones can be replayed", field="id", status=status)
+        raise Conflict(
+            f"id: delivery {delivery_id} is {status}: only {', '.join(UNFINISHED)} ones can be replayed",
+            field="id",
+            status=status,
+        )
     return DOORS[found.channel]
 
 
 def replay_failed(session: Session, channel: str | None, event_id: int | None, limit: int) -> list[int]:
     """Have the oldest failed deliveries sent again; their ids."""
     filters = Filters("failed", channel, event_id)
-    query = select(Delivery.id).where(Delivery.status == "failed").order_by(Delivery.id).limit(limit).with_for_update(skip_locked=True)
+    query = (
+        select(Delivery.id)
+        .where(Delivery.status == "failed")
+        .order_by(Delivery.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
     if filters.channel is not None:
         query = query.where(Delivery.channel == filters.channel)
     if filters.event_id is not None:
@@ -103,7 +113,14 @@ def _shown() -> Select[Any]:
 
 
 def _replay(session: Session, delivery_ids: Sequence[int]) -> list[int]:
-    afresh = {"status": "pending", "reason": None, "error": None, "attempts": 0, "next_attempt_at": func.now(), "finished_at": None}
+    afresh = {
+        "status": "pending",
+        "reason": None,
+        "error": None,
+        "attempts": 0,
+        "next_attempt_at": func.now(),
+        "finished_at": None,
+    }
     statement = update(Delivery).where(Delivery.id.in_(delivery_ids), Delivery.status.in_(UNFINISHED)).values(afresh)
     return list(session.scalars(statement.returning(Delivery.id).execution_options(synchronize_session=False)))
 

@@ -46,7 +46,9 @@ UNKNOWN_GROUPS = text("""
 """)
 # Taken before memberships are compared: of two changes at once, the second sees what the first did. In one
 # order, so that they never wait for each other in a circle.
-LOCK_PEOPLE = text("SELECT FROM users WHERE external_id = ANY(CAST(:ids AS text[])) ORDER BY external_id FOR NO KEY UPDATE")
+LOCK_PEOPLE = text(
+    "SELECT FROM users WHERE external_id = ANY(CAST(:ids AS text[])) ORDER BY external_id FOR NO KEY UPDATE"
+)
 LOCK_GROUP = text("SELECT FROM groups WHERE name = :name FOR NO KEY UPDATE")
 # Each of these returns the people whose memberships changed.
 ADD = text("""
@@ -180,7 +182,12 @@ def person_id(person: Any, field: str = "person") -> str:
     Raises: InvalidInput for anything else.
     """
     for candidate in (person, getattr(person, "external_id", None), getattr(person, "id", None)):
-        if isinstance(candidate, (str, int, UUID)) and not isinstance(candidate, bool) and candidate != "" and is_storable(str(candidate)):
+        if (
+            isinstance(candidate, (str, int, UUID))
+            and not isinstance(candidate, bool)
+            and candidate != ""
+            and is_storable(str(candidate))
+        ):
             return str(candidate)
     raise InvalidInput.field(field, person, "an id (text, number or UUID) or an object with an id")
 
@@ -237,7 +244,9 @@ def _checked_person(person: Person) -> str:
         value = getattr(person, name)
         may_miss = value is None and name != "name"
         if not may_miss and not (isinstance(value, str) and len(value) <= MAX_TEXT and is_storable(value)):
-            raise InvalidInput.field(name, value, f"a text of at most {MAX_TEXT} characters, without NUL and lone surrogates")
+            raise InvalidInput.field(
+                name, value, f"a text of at most {MAX_TEXT} characters, without NUL and lone surrogates"
+            )
     if not isinstance(person.is_active, bool):
         raise InvalidInput.field("is_active", person.is_active, "True or False")
     return external_id
@@ -247,5 +256,7 @@ def _checked_group(name: Any) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise InvalidInput.field("group", name, NAME_EXPECTED)
     if name.startswith(USER) or name == EVERYONE:
-        raise InvalidInput.field("group", name, f"a name other than {EVERYONE} and {USER}*, which stand for people themselves")
+        raise InvalidInput.field(
+            "group", name, f"a name other than {EVERYONE} and {USER}*, which stand for people themselves"
+        )
     return name

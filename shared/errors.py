@@ -1,18 +1,18 @@
 """Every error this project raises on purpose: class = code, HTTP status, retryable.
 
-    NotificationError
-    ├── InvalidInput            400  a field, its value and what was expected
-    │   ├── InvalidAudience     400  a malformed or empty audience
-    │   ├── UnknownGroup        400  a role, group or person that nobody has recorded
-    │   └── TooLarge            413  a body or a field beyond its limit
-    ├── Unauthorized            401  no token, or one that is expired, forged or foreign
-    ├── Forbidden               403  known, but not allowed to do this
-    ├── NotFound                404  not there, or not yours
-    ├── Conflict                409  the same idempotency key with other content
-    ├── RateLimited             429  retryable: more than a person may ask or send in a second
-    ├── Timeout                 504  retryable: the wait ended before the work did
-    ├── Unavailable             503  retryable: a server could not be reached, or is busy
-    └── SettingsError           500  all faults of the configuration, in one message
+NotificationError
+├── InvalidInput            400  a field, its value and what was expected
+│   ├── InvalidAudience     400  a malformed or empty audience
+│   ├── UnknownGroup        400  a role, group or person that nobody has recorded
+│   └── TooLarge            413  a body or a field beyond its limit
+├── Unauthorized            401  no token, or one that is expired, forged or foreign
+├── Forbidden               403  known, but not allowed to do this
+├── NotFound                404  not there, or not yours
+├── Conflict                409  the same idempotency key with other content
+├── RateLimited             429  retryable: more than a person may ask or send in a second
+├── Timeout                 504  retryable: the wait ended before the work did
+├── Unavailable             503  retryable: a server could not be reached, or is busy
+└── SettingsError           500  all faults of the configuration, in one message
 """
 
 from __future__ import annotations

@@ -127,7 +127,11 @@ def _checked(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], Aud
     values: dict[str, Any] = {
         "event_type": draft.event_type,
         "category": check_text("category", row.category if draft.category is None else draft.category, 50),
-        "notification_type": _one_of("notification_type", row.notification_type_for(data) if draft.notification_type is None else draft.notification_type, NOTIFICATION_TYPES),
+        "notification_type": _one_of(
+            "notification_type",
+            row.notification_type_for(data) if draft.notification_type is None else draft.notification_type,
+            NOTIFICATION_TYPES,
+        ),
         "texts": _texts(draft, settings),
         "format": _one_of("format", draft.format, FORMATS),
         "data": data,
@@ -141,7 +145,9 @@ def _checked(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], Aud
         "source": check_text("source", draft.source, MAX_KEY) if draft.source else "",
     }
     values["content_hash"] = _content_hash(values, draft.source_user)
-    values["idempotency_key"] = None if draft.idempotency_key is None else check_text("idempotency_key", draft.idempotency_key, MAX_KEY)
+    values["idempotency_key"] = (
+        None if draft.idempotency_key is None else check_text("idempotency_key", draft.idempotency_key, MAX_KEY)
+    )
     return values, audience
 
 
@@ -164,7 +170,9 @@ def _texts(draft: EventDraft, settings: Settings) -> dict[str, dict[str, str]]:
         if draft.title is not None or draft.message is not None:
             raise InvalidInput("texts: expected either texts or title and message, got both", field="texts")
         if not isinstance(draft.texts, Mapping) or not 1 <= len(draft.texts) <= MAX_LOCALES:
-            raise InvalidInput.field("texts", draft.texts, f'{{"fr": {{"title": …, "message": …}}, …}} in at most {MAX_LOCALES} languages')
+            raise InvalidInput.field(
+                "texts", draft.texts, f'{{"fr": {{"title": …, "message": …}}, …}} in at most {MAX_LOCALES} languages'
+            )
         return _checked_texts(draft.texts, draft.format)
     if draft.title is None and draft.message is None:
         return {}
@@ -200,7 +208,11 @@ def _data(data: Any) -> dict[str, Any]:
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"data: expected values that JSON can hold: {error}", field="data") from None
     if len(encoded) > MAX_DATA_BYTES:
-        raise TooLarge(f"data: expected at most {MAX_DATA_BYTES} bytes of JSON, got {len(encoded)}", field="data", length=len(encoded))
+        raise TooLarge(
+            f"data: expected at most {MAX_DATA_BYTES} bytes of JSON, got {len(encoded)}",
+            field="data",
+            length=len(encoded),
+        )
     decoded: dict[str, Any] = json.loads(encoded)
     _check_within("data", decoded, 1)
     return decoded
@@ -237,7 +249,12 @@ def _actions(actions: Any) -> list[dict[str, str]]:
         raise InvalidInput.field("actions", actions, expected)
     checked = []
     for n, action in enumerate(actions):
-        if n >= MAX_ACTIONS or not isinstance(action, Mapping) or set(action) != {"label", "link"} or action["link"] is None:
+        if (
+            n >= MAX_ACTIONS
+            or not isinstance(action, Mapping)
+            or set(action) != {"label", "link"}
+            or action["link"] is None
+        ):
             raise InvalidInput.field(f"actions[{n}]", action, expected)
         link = _link(f"actions[{n}].link", action["link"])
         checked.append({"label": check_text(f"actions[{n}].label", action["label"], 80), "link": str(link)})

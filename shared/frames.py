@@ -43,7 +43,9 @@ def choose_locale(texts: Mapping[str, Any], wanted: str | None, default: str) ->
     return min(texts)
 
 
-def notification_json(event: EventLike, locale: str, *, seen_at: datetime | None = None, read_at: datetime | None = None) -> dict[str, Any]:
+def notification_json(
+    event: EventLike, locale: str, *, seen_at: datetime | None = None, read_at: datetime | None = None
+) -> dict[str, Any]:
     """One notification as browsers see it. `locale` must be one of the event's own."""
     words = event.texts[locale]
     return {

@@ -55,7 +55,9 @@ class _Fetch:
 class KeySet:
     """The keys of one address. Reads nothing before it is asked; thread-safe."""
 
-    def __init__(self, address: str, refresh_seconds: float, retry_seconds: float = 10, fetch_seconds: float = FETCH_SECONDS) -> None:
+    def __init__(
+        self, address: str, refresh_seconds: float, retry_seconds: float = 10, fetch_seconds: float = FETCH_SECONDS
+    ) -> None:
         self._address = address
         self._refresh_seconds = refresh_seconds
         self._retry_seconds = retry_seconds
@@ -143,7 +145,12 @@ def usable_keys(content: bytes) -> dict[str, Any]:
 
 def _public_key(entry: Any) -> Any:
     """What verifies with this key; None for one that is for something else, or can't be read."""
-    if not isinstance(entry, dict) or entry.get("kty") != "RSA" or entry.get("use", "sig") != "sig" or entry.get("alg", ALGORITHM) != ALGORITHM:
+    if (
+        not isinstance(entry, dict)
+        or entry.get("kty") != "RSA"
+        or entry.get("use", "sig") != "sig"
+        or entry.get("alg", ALGORITHM) != ALGORITHM
+    ):
         return None
     operations = entry.get("key_ops")
     if operations is not None and (not isinstance(operations, list) or "verify" not in operations):

@@ -61,7 +61,12 @@ class Xid8(UserDefinedType[int]):
 class Base(DeclarativeBase):
     """The metadata that the migrations are checked against."""
 
-    type_annotation_map: ClassVar = {str: Text, datetime: DateTime(timezone=True), dict[str, Any]: JSONB, list[Any]: JSONB}
+    type_annotation_map: ClassVar = {
+        str: Text,
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[Any]: JSONB,
+    }
 
 
 class Installation(Base):
@@ -306,7 +311,9 @@ class Delivery(Base):
     __table_args__ = (
         UniqueConstraint("event_id", "recipient_id", "channel", postgresql_nulls_not_distinct=True),
         CheckConstraint(f"status IN {DELIVERY_STATUSES}", name="delivery_status_known"),
-        Index("deliveries_due", "channel", "next_attempt_at", postgresql_where=text("status IN ('pending', 'sending')")),
+        Index(
+            "deliveries_due", "channel", "next_attempt_at", postgresql_where=text("status IN ('pending', 'sending')")
+        ),
         Index("deliveries_in_order", "channel", "event_id", postgresql_where=text("status IN ('pending', 'sending')")),
         Index("deliveries_failed", "id", postgresql_where=text("status = 'failed'")),
         Index("deliveries_recipient_id", "recipient_id", postgresql_where=text("recipient_id IS NOT NULL")),
@@ -423,7 +430,9 @@ class EventCount(Base):
 
     __tablename__ = "event_counts"
 
-    event_id: Mapped[int] = mapped_column(ForeignKey("notification_events.id", ondelete="CASCADE"), primary_key=True, autoincrement=False)
+    event_id: Mapped[int] = mapped_column(
+        ForeignKey("notification_events.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
     roles: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
     stored: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     delivered: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))

@@ -28,7 +28,9 @@ PARTITIONS = text("""
 """)
 
 LOCK = text("SELECT pg_advisory_xact_lock(hashtext('notifications partitions'))")
-EXISTING = text("SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'notifications'::regclass")
+EXISTING = text(
+    "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'notifications'::regclass"
+)
 
 
 @dataclass(frozen=True, slots=True)

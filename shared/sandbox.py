@@ -39,8 +39,28 @@ MAX_FILTERED = 20_000  # characters that a filter takes: any text of the data, n
 BUDGET = " budget"  # no template can name it: a name has no space
 FILENAME = "<template>"
 
-FILTERS = frozenset({"abs", "capitalize", "default", "first", "float", "int", "join", "last", "length", "lower", "round", "title", "trim", "truncate", "upper"})
-TESTS = frozenset({"defined", "undefined", "none", "string", "number", "sequence", "mapping", "odd", "even", "true", "false"})
+FILTERS = frozenset(
+    {
+        "abs",
+        "capitalize",
+        "default",
+        "first",
+        "float",
+        "int",
+        "join",
+        "last",
+        "length",
+        "lower",
+        "round",
+        "title",
+        "trim",
+        "truncate",
+        "upper",
+    }
+)
+TESTS = frozenset(
+    {"defined", "undefined", "none", "string", "number", "sequence", "mapping", "odd", "even", "true", "false"}
+)
 LOOP_ATTRIBUTES = frozenset({"index", "index0", "first", "last", "length"})
 
 ALLOWED = (
@@ -154,7 +174,9 @@ def _shown(value: Any) -> Any:
 
 
 def _environment(*, escapes: bool) -> _Environment:
-    made = _Environment(autoescape=escapes, undefined=StrictUndefined, finalize=_shown, keep_trailing_newline=False, optimized=False)
+    made = _Environment(
+        autoescape=escapes, undefined=StrictUndefined, finalize=_shown, keep_trailing_newline=False, optimized=False
+    )
     filters = {name: _guarded(made, made.filters[name]) for name in FILTERS - {"join", "round"}}
     made.filters = {**filters, "join": _guarded(made, _join), "round": _guarded(made, _round), "_stepwise": _stepwise}
     made.tests = {name: test for name, test in made.tests.items() if name in TESTS}
@@ -197,7 +219,11 @@ def check_source(field: str, source: str, known: Iterable[str]) -> None:
         raise _fault(field, 1, "too deeply nested or too large") from None
     unknown = meta.find_undeclared_variables(tree) - set(known)
     if unknown:
-        line, name = min((node.lineno, node.name) for node in tree.find_all(nodes.Name) if node.ctx == "load" and node.name in unknown)
+        line, name = min(
+            (node.lineno, node.name)
+            for node in tree.find_all(nodes.Name)
+            if node.ctx == "load" and node.name in unknown
+        )
         raise _fault(field, line, f"unknown variable {name!r}; known are: {', '.join(sorted(known)) or 'none'}")
 
 
@@ -216,7 +242,11 @@ def render(source: str, data: Mapping[str, Any], longest: int, *, escapes: bool 
                 raise RenderError("the text grew too long")
             budget.check_time()
     except Exception as error:  # noqa: BLE001  # whatever a template does with data that nobody foresaw
-        cause = str(error) if isinstance(error, (RenderError, TemplateError)) else f"{type(error).__name__} in an expression"
+        cause = (
+            str(error)
+            if isinstance(error, (RenderError, TemplateError))
+            else f"{type(error).__name__} in an expression"
+        )
         raise RenderError(f"line {_line(error)}: {cause}") from None
     return "".join(chunks).strip()
 
@@ -259,7 +289,9 @@ def _objection(node: nodes.Node) -> str | None:
     if not isinstance(node, ALLOWED):
         return f"`{type(node).__name__.lower()}` is not among what a template can do"
     if isinstance(node, nodes.Filter):
-        return None if node.name in FILTERS else f"unknown filter {node.name!r}; known are: {', '.join(sorted(FILTERS))}"
+        return (
+            None if node.name in FILTERS else f"unknown filter {node.name!r}; known are: {', '.join(sorted(FILTERS))}"
+        )
     if isinstance(node, nodes.Test):
         return None if node.name in TESTS else f"unknown test {node.name!r}; known are: {', '.join(sorted(TESTS))}"
     if isinstance(node, nodes.For) and node.recursive:
@@ -282,5 +314,3 @@ def _compiled(source: str, *, escapes: bool) -> Template:
     code = environment.compile(tree, filename=FILENAME)
     assert not isinstance(code, str)
     return Template.from_code(environment, code, {})
-
-

@@ -30,12 +30,14 @@ LAST_NAMES = (
     "N’Diaye Noël Perrin Petit Picard Renaud Rivière Robert Rousseau Roux Sanchez Simon Tessier Traoré Vidal"
 ).split()
 
-PEOPLE = text("""
+PEOPLE = text(
+    """
     INSERT INTO users (external_id, name, email, locale, timezone)
     SELECT n::text, :first_names[1 + n % :firsts] || ' ' || :last_names[1 + (17 * n + n / :firsts) % :lasts],
            'person' || n || '@example.test', CASE WHEN n % 10 = 0 THEN 'en' ELSE 'fr' END, 'Europe/Paris'
     FROM generate_series(CAST(:first AS bigint), :last) AS n
-""".replace(":first_names", "(CAST(:first_names AS text[]))").replace(":last_names", "(CAST(:last_names AS text[]))"))
+""".replace(":first_names", "(CAST(:first_names AS text[]))").replace(":last_names", "(CAST(:last_names AS text[]))")
+)
 
 ROLES = text("""
     INSERT INTO memberships (group_name, user_id)
@@ -46,7 +48,9 @@ ROLES = text("""
     ORDER BY 1, 2
 """)
 
-STAGE_GROUPS = text("INSERT INTO groups (name) SELECT 'stage_' || n FROM generate_series(CAST(:first AS bigint), :last) AS n ON CONFLICT DO NOTHING")
+STAGE_GROUPS = text(
+    "INSERT INTO groups (name) SELECT 'stage_' || n FROM generate_series(CAST(:first AS bigint), :last) AS n ON CONFLICT DO NOTHING"
+)
 
 STAGES = text("""
     INSERT INTO memberships (group_name, user_id)

@@ -56,7 +56,11 @@ def add_service(session: Session, name: str, permissions: Sequence[str] = PERMIS
     values = {"name": name, "key_hash": _hash(key), "permissions": sorted(set(permissions))}
     made = session.scalar(insert(Service).on_conflict_do_nothing().returning(Service.name), values)
     if made is None:
-        raise Conflict(f"name: there is a service {name!r} already; `stagebloom service rotate` gives it a new key", field="name", value=name)
+        raise Conflict(
+            f"name: there is a service {name!r} already; `stagebloom service rotate` gives it a new key",
+            field="name",
+            value=name,
+        )
     return key
 
 

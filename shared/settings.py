@@ -60,52 +60,174 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
-    data_dir: Path = Field(Path(".data"), alias="DATA_DIR", description="where the embedded servers and logs keep their files")
+    data_dir: Path = Field(
+        Path(".data"), alias="DATA_DIR", description="where the embedded servers and logs keep their files"
+    )
     host: str = Field("127.0.0.1", alias="HOST", description="address the gateway listens on")
     port: int = Field(8000, alias="PORT", ge=1, le=65535, description="port the gateway listens on")
-    public_url: str | None = Field(None, alias="PUBLIC_URL", description="address that browsers reach the gateway at; none: http://HOST:PORT")
-    database_url: str | None = Field(None, repr=False, alias="DATABASE_URL", description="PostgreSQL; none: the embedded server")
-    redis_url: str | None = Field(None, repr=False, validation_alias=_names("REDIS_URL", "CHANNEL_LAYERS"), description="Redis or Valkey for pub/sub; none: the embedded server")
-    broker_url: str | None = Field(None, repr=False, validation_alias=_names("BROKER_URL"), description="Celery's broker; none: as REDIS_URL")
-    database_pool_size: int = Field(8, alias="DATABASE_POOL_SIZE", ge=1, le=200, description="connections a process keeps to PostgreSQL")
+    public_url: str | None = Field(
+        None, alias="PUBLIC_URL", description="address that browsers reach the gateway at; none: http://HOST:PORT"
+    )
+    database_url: str | None = Field(
+        None, repr=False, alias="DATABASE_URL", description="PostgreSQL; none: the embedded server"
+    )
+    redis_url: str | None = Field(
+        None,
+        repr=False,
+        validation_alias=_names("REDIS_URL", "CHANNEL_LAYERS"),
+        description="Redis or Valkey for pub/sub; none: the embedded server",
+    )
+    broker_url: str | None = Field(
+        None, repr=False, validation_alias=_names("BROKER_URL"), description="Celery's broker; none: as REDIS_URL"
+    )
+    database_pool_size: int = Field(
+        8, alias="DATABASE_POOL_SIZE", ge=1, le=200, description="connections a process keeps to PostgreSQL"
+    )
 
-    secret_key: str = Field("", repr=False, alias="SECRET_KEY", description="signs tokens (HS256) and sessions, 32 characters or more; none: made once and kept in DATA_DIR")
-    jwt_algorithm: Literal["HS256", "RS256"] = Field("HS256", alias="JWT_ALGORITHM", description="how bearer tokens are signed: HS256 with SECRET_KEY, RS256 by an identity provider")
-    jwt_jwks_url: str | None = Field(None, alias="JWT_JWKS_URL", validate_default=True, description="http(s) or file address of the identity provider's public keys; needed with RS256")
-    jwt_jwks_refresh_seconds: int = Field(300, alias="JWT_JWKS_REFRESH_SECONDS", ge=1, description="how old these keys may be before they are read again")
-    jwt_jwks_retry_seconds: int = Field(10, alias="JWT_JWKS_RETRY_SECONDS", ge=1, description="pause between two readings when a token names an unknown key")
+    secret_key: str = Field(
+        "",
+        repr=False,
+        alias="SECRET_KEY",
+        description="signs tokens (HS256) and sessions, 32 characters or more; none: made once and kept in DATA_DIR",
+    )
+    jwt_algorithm: Literal["HS256", "RS256"] = Field(
+        "HS256",
+        alias="JWT_ALGORITHM",
+        description="how bearer tokens are signed: HS256 with SECRET_KEY, RS256 by an identity provider",
+    )
+    jwt_jwks_url: str | None = Field(
+        None,
+        alias="JWT_JWKS_URL",
+        validate_default=True,
+        description="http(s) or file address of the identity provider's public keys; needed with RS256",
+    )
+    jwt_jwks_refresh_seconds: int = Field(
+        300, alias="JWT_JWKS_REFRESH_SECONDS", ge=1, description="how old these keys may be before they are read again"
+    )
+    jwt_jwks_retry_seconds: int = Field(
+        10,
+        alias="JWT_JWKS_RETRY_SECONDS",
+        ge=1,
+        description="pause between two readings when a token names an unknown key",
+    )
     jwt_issuer: str = Field("stagebloom", alias="JWT_ISSUER", description="`iss` that tokens must carry")
     jwt_audience: str = Field("notifications", alias="JWT_AUDIENCE", description="`aud` that tokens must carry")
-    jwt_person_claim: str = Field("sub", alias="JWT_PERSON_CLAIM", min_length=1, description="claim that names the person")
-    token_lifetime_seconds: int = Field(43_200, alias="TOKEN_LIFETIME_SECONDS", ge=1, description="of tokens that `stagebloom token` makes")
-    session_lifetime_seconds: int = Field(43_200, alias="SESSION_LIFETIME_SECONDS", ge=1, description="of browser sessions")
-    allowed_origins: tuple[str, ...] = Field((), alias="ALLOWED_ORIGINS", description="other origins whose pages may connect, comma-separated; `*` is refused")
-    send_roles: tuple[str, ...] = Field(("admin", "rh"), alias="SEND_ROLES", description="roles that may send to roles over HTTP")
-    broadcast_roles: tuple[str, ...] = Field(("admin",), alias="BROADCAST_ROLES", description="roles that may send to everyone over HTTP")
-    send_limits: Mapping[str, int] = Field({"admin": 100, "rh": 20, "*": 20}, alias="SEND_LIMITS", description="sends a second over HTTP that a person may make, by role, such as admin=100,rh=20,*=20; * is every other role; the highest of a person's roles counts; 0: no limit")
-    api_limit: int = Field(300, alias="API_LIMIT", ge=0, description="REST requests a second that a person may make to a gateway; 0: no limit")
-    demo: bool | None = Field(None, alias="DEMO", description="serve the page with four people; none: with embedded servers on loopback only")
+    jwt_person_claim: str = Field(
+        "sub", alias="JWT_PERSON_CLAIM", min_length=1, description="claim that names the person"
+    )
+    token_lifetime_seconds: int = Field(
+        43_200, alias="TOKEN_LIFETIME_SECONDS", ge=1, description="of tokens that `stagebloom token` makes"
+    )
+    session_lifetime_seconds: int = Field(
+        43_200, alias="SESSION_LIFETIME_SECONDS", ge=1, description="of browser sessions"
+    )
+    allowed_origins: tuple[str, ...] = Field(
+        (),
+        alias="ALLOWED_ORIGINS",
+        description="other origins whose pages may connect, comma-separated; `*` is refused",
+    )
+    send_roles: tuple[str, ...] = Field(
+        ("admin", "rh"), alias="SEND_ROLES", description="roles that may send to roles over HTTP"
+    )
+    broadcast_roles: tuple[str, ...] = Field(
+        ("admin",), alias="BROADCAST_ROLES", description="roles that may send to everyone over HTTP"
+    )
+    send_limits: Mapping[str, int] = Field(
+        {"admin": 100, "rh": 20, "*": 20},
+        alias="SEND_LIMITS",
+        description="sends a second over HTTP that a person may make, by role, such as admin=100,rh=20,*=20; * is every other role; the highest of a person's roles counts; 0: no limit",
+    )
+    api_limit: int = Field(
+        300,
+        alias="API_LIMIT",
+        ge=0,
+        description="REST requests a second that a person may make to a gateway; 0: no limit",
+    )
+    demo: bool | None = Field(
+        None, alias="DEMO", description="serve the page with four people; none: with embedded servers on loopback only"
+    )
 
-    default_locale: str = Field("fr", alias="DEFAULT_LOCALE", pattern=f"^{LOCALE}$", description="language of texts that come without one")
-    catalog_file: Path | None = Field(None, alias="CATALOG_FILE", description="JSON file with the application's own event types; none: StageBloom's")
-    notification_batch_size: int = Field(1000, alias="NOTIFICATION_BATCH_SIZE", ge=1, le=10_000, description="people stored in one statement")
-    notification_queue_size: int = Field(1000, alias="NOTIFICATION_QUEUE_SIZE", ge=1, description="messages kept waiting in the broker; further ones are left to the sweep, nothing is refused")
-    notification_retention_days: int = Field(30, alias="NOTIFICATION_RETENTION_DAYS", ge=1, le=3650, description="older notifications are not shown")
-    notification_archive_dir: Path | None = Field(None, alias="NOTIFICATION_ARCHIVE_DIR", description="directory that old notifications are archived in before they are dropped; none: they are only dropped")
+    default_locale: str = Field(
+        "fr", alias="DEFAULT_LOCALE", pattern=f"^{LOCALE}$", description="language of texts that come without one"
+    )
+    catalog_file: Path | None = Field(
+        None, alias="CATALOG_FILE", description="JSON file with the application's own event types; none: StageBloom's"
+    )
+    notification_batch_size: int = Field(
+        1000, alias="NOTIFICATION_BATCH_SIZE", ge=1, le=10_000, description="people stored in one statement"
+    )
+    notification_queue_size: int = Field(
+        1000,
+        alias="NOTIFICATION_QUEUE_SIZE",
+        ge=1,
+        description="messages kept waiting in the broker; further ones are left to the sweep, nothing is refused",
+    )
+    notification_retention_days: int = Field(
+        30, alias="NOTIFICATION_RETENTION_DAYS", ge=1, le=3650, description="older notifications are not shown"
+    )
+    notification_archive_dir: Path | None = Field(
+        None,
+        alias="NOTIFICATION_ARCHIVE_DIR",
+        description="directory that old notifications are archived in before they are dropped; none: they are only dropped",
+    )
 
-    smtp_url: str | None = Field(None, repr=False, alias="SMTP_URL", description="mail server: smtps://user:password@host:465, smtp+starttls://user:password@host:587 or smtp://host:25; none: no mails")
-    email_from: str | None = Field(None, alias="EMAIL_FROM", validate_default=True, description="sender of mails, such as StageBloom <notifications@example.org>; needed with SMTP_URL")
-    email_fallback: bool = Field(True, alias="EMAIL_FALLBACK", description="with SMTP_URL: mail critical notifications that a person has not confirmed")
-    email_fallback_after_seconds: int = Field(60, alias="EMAIL_FALLBACK_AFTER_SECONDS", ge=1, le=86_400, description="how long a person has to confirm a critical notification before it is mailed")
-    email_link_base: str | None = Field(None, alias="EMAIL_LINK_BASE", description="http(s) address put before links that are paths, in mails; none: such links are left out")
-    webhook_url: str | None = Field(None, repr=False, alias="WEBHOOK_URL", description="http(s) address that gets every processed event; none: no webhook")
-    webhook_secret: str | None = Field(None, repr=False, alias="WEBHOOK_SECRET", validate_default=True, description="signs webhooks: whsec_ and 24 to 64 bytes in base64; needed with WEBHOOK_URL")
-    webhook_allow_private: bool = Field(False, alias="WEBHOOK_ALLOW_PRIVATE", description="let WEBHOOK_URL lead to private and loopback addresses")
+    smtp_url: str | None = Field(
+        None,
+        repr=False,
+        alias="SMTP_URL",
+        description="mail server: smtps://user:password@host:465, smtp+starttls://user:password@host:587 or smtp://host:25; none: no mails",
+    )
+    email_from: str | None = Field(
+        None,
+        alias="EMAIL_FROM",
+        validate_default=True,
+        description="sender of mails, such as StageBloom <notifications@example.org>; needed with SMTP_URL",
+    )
+    email_fallback: bool = Field(
+        True,
+        alias="EMAIL_FALLBACK",
+        description="with SMTP_URL: mail critical notifications that a person has not confirmed",
+    )
+    email_fallback_after_seconds: int = Field(
+        60,
+        alias="EMAIL_FALLBACK_AFTER_SECONDS",
+        ge=1,
+        le=86_400,
+        description="how long a person has to confirm a critical notification before it is mailed",
+    )
+    email_link_base: str | None = Field(
+        None,
+        alias="EMAIL_LINK_BASE",
+        description="http(s) address put before links that are paths, in mails; none: such links are left out",
+    )
+    webhook_url: str | None = Field(
+        None,
+        repr=False,
+        alias="WEBHOOK_URL",
+        description="http(s) address that gets every processed event; none: no webhook",
+    )
+    webhook_secret: str | None = Field(
+        None,
+        repr=False,
+        alias="WEBHOOK_SECRET",
+        validate_default=True,
+        description="signs webhooks: whsec_ and 24 to 64 bytes in base64; needed with WEBHOOK_URL",
+    )
+    webhook_allow_private: bool = Field(
+        False, alias="WEBHOOK_ALLOW_PRIVATE", description="let WEBHOOK_URL lead to private and loopback addresses"
+    )
 
     max_body_bytes: int = Field(65_536, alias="MAX_BODY_BYTES", ge=1024, description="largest HTTP body")
     max_sockets: int = Field(20_000, alias="MAX_SOCKETS", ge=1, description="WebSockets a gateway process holds")
-    max_unauthenticated_per_address: int = Field(200, alias="MAX_UNAUTHENTICATED_PER_ADDRESS", ge=1, description="WebSockets of one address that have not said who they are")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", alias="LOG_LEVEL", description="least severe line that is logged")
+    max_unauthenticated_per_address: int = Field(
+        200,
+        alias="MAX_UNAUTHENTICATED_PER_ADDRESS",
+        ge=1,
+        description="WebSockets of one address that have not said who they are",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", alias="LOG_LEVEL", description="least severe line that is logged"
+    )
     log_format: Literal["console", "json"] = Field("console", alias="LOG_FORMAT", description="how log lines look")
 
     @field_validator("allowed_origins", "send_roles", "broadcast_roles", mode="before")
@@ -158,7 +280,9 @@ class Settings(BaseModel):
     @field_validator("broker_url")
     @classmethod
     def _broker_scheme(cls, value: str | None) -> str | None:
-        if value is not None and not (value.startswith(("redis://", "rediss://", "amqp://", "amqps://")) and _is_address(value)):
+        if value is not None and not (
+            value.startswith(("redis://", "rediss://", "amqp://", "amqps://")) and _is_address(value)
+        ):
             raise ValueError("an address such as redis://:password@host:6379/1 or amqp://user:password@host:5672//")
         return value
 
@@ -218,7 +342,9 @@ class Settings(BaseModel):
         if value is not None and not is_needed:
             raise ValueError("nothing, unless JWT_ALGORITHM is RS256: HS256 reads no public keys")
         if is_needed and not JWKS_ADDRESS.fullmatch(value or ""):
-            raise ValueError("an address such as https://id.example.com/certs or file:///etc/keys.json, because JWT_ALGORITHM is RS256")
+            raise ValueError(
+                "an address such as https://id.example.com/certs or file:///etc/keys.json, because JWT_ALGORITHM is RS256"
+            )
         return value
 
     @property
@@ -273,9 +399,13 @@ class Settings(BaseModel):
         try:
             key = _read_secret(path, _state(path) or _make_secret(path))
         except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(f"SECRET_KEY: it is not set, and {path} can't be used: {error}", key="SECRET_KEY") from None
+            raise SettingsError(
+                f"SECRET_KEY: it is not set, and {path} can't be used: {error}", key="SECRET_KEY"
+            ) from None
         if len(key) < MIN_SECRET_LENGTH:
-            raise SettingsError(f"SECRET_KEY: it is not set, and {path} is cut short: remove it, or set SECRET_KEY", key="SECRET_KEY")
+            raise SettingsError(
+                f"SECRET_KEY: it is not set, and {path} is cut short: remove it, or set SECRET_KEY", key="SECRET_KEY"
+            )
         return key
 
 

@@ -117,7 +117,10 @@ def step_times(session: Session) -> dict[str, dict[str, float | int | None]]:
     for step, bucket, people in session.execute(TIMES, {"since": since}):
         buckets[step].append((bucket, people))
     return {
-        step: {"notifications": sum(people for _, people in found), **{f"p{percent}_ms": _percentile(found, percent) for percent in PERCENTILES}}
+        step: {
+            "notifications": sum(people for _, people in found),
+            **{f"p{percent}_ms": _percentile(found, percent) for percent in PERCENTILES},
+        }
         for step, found in buckets.items()
     }
 
@@ -147,13 +150,23 @@ def connection_counts(session: Session) -> dict[str, Any]:
         "total": roles[0].connections,
         "people": roles[0].people,
         "by_role": {row.role: {"connections": row.connections, "people": row.people} for row in roles[1:]},
-        "gateways": [{"name": row.name, "started_at": _iso(row.started_at), "connections": row.connections} for row in gateways],
+        "gateways": [
+            {"name": row.name, "started_at": _iso(row.started_at), "connections": row.connections} for row in gateways
+        ],
     }
 
 
-def open_connections(session: Session, *, user_id: int | None, after: Place, limit: int) -> list[tuple[Place, dict[str, Any]]]:
+def open_connections(
+    session: Session, *, user_id: int | None, after: Place, limit: int
+) -> list[tuple[Place, dict[str, Any]]]:
     """Connections of living gateways (of one person, or all), in order of their place."""
-    values = {"dead": GATEWAY_DEAD_AFTER_SECONDS, "user_id": user_id, "limit": limit, "gateway_id": after.gateway_id, "number": after.number}
+    values = {
+        "dead": GATEWAY_DEAD_AFTER_SECONDS,
+        "user_id": user_id,
+        "limit": limit,
+        "gateway_id": after.gateway_id,
+        "number": after.number,
+    }
     return [
         (
             Place(row.gateway_id, row.number),

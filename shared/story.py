@@ -40,39 +40,55 @@ def tell_story(session: Session, event_id: int) -> dict[str, Any]:
     """The story as JSON-ready values; times are ISO 8601. Raises: NotFound."""
     event = session.get(NotificationEvent, event_id)
     if event is None:
-        raise NotFound(f"event: there is none with the id {event_id} (its time would be {event_id_time(event_id):%Y-%m-%d %H:%M} UTC)", field="event", value=event_id)
+        raise NotFound(
+            f"event: there is none with the id {event_id} (its time would be {event_id_time(event_id):%Y-%m-%d %H:%M} UTC)",
+            field="event",
+            value=event_id,
+        )
     values = {"id": event_id}
     names = sorted({name for term in event.audience for name in term} | set(event.exclude))
     counts = session.execute(COUNTS, values).one_or_none()
-    story: dict[str, Any] = _plain({
-        "id": event.id,
-        "event_type": event.event_type,
-        "category": event.category,
-        "notification_type": event.notification_type,
-        "priority": event.priority,
-        "texts": event.texts,
-        "data": event.data,
-        "link": event.link,
-        "thread_key": event.thread_key,
-        "source": event.source,
-        "source_user": session.scalar(SOURCE_USER, {"id": event.source_user_id}),
-        "idempotency_key": event.idempotency_key,
-        "audience": [" & ".join(term) for term in event.audience],
-        "exclude": list(event.exclude),
-        "groups": {name: {"known": known, "members": members} for name, known, members in session.execute(GROUPS, {"names": [name for name in names if not name.startswith("user_") and name != "everyone"][:MAX_NAMES]})},
-        "status": event.status,
-        "lane": "bulk" if event.bulk else "single",
-        "attempts": event.attempts,
-        "retry_at": event.retry_at,
-        "error": event.error,
-        "created_at": event.created_at,
-        "planned_at": event.planned_at,
-        "processed_at": event.processed_at,
-        "recipient_count": event.recipient_count,
-        "plan": [dict(row._mapping) for row in session.execute(PLAN, values)],
-        "counts": dict(counts._mapping) if counts else None,
-        "deliveries": [dict(row._mapping) for row in session.execute(DELIVERIES, values)],
-    })
+    story: dict[str, Any] = _plain(
+        {
+            "id": event.id,
+            "event_type": event.event_type,
+            "category": event.category,
+            "notification_type": event.notification_type,
+            "priority": event.priority,
+            "texts": event.texts,
+            "data": event.data,
+            "link": event.link,
+            "thread_key": event.thread_key,
+            "source": event.source,
+            "source_user": session.scalar(SOURCE_USER, {"id": event.source_user_id}),
+            "idempotency_key": event.idempotency_key,
+            "audience": [" & ".join(term) for term in event.audience],
+            "exclude": list(event.exclude),
+            "groups": {
+                name: {"known": known, "members": members}
+                for name, known, members in session.execute(
+                    GROUPS,
+                    {
+                        "names": [name for name in names if not name.startswith("user_") and name != "everyone"][
+                            :MAX_NAMES
+                        ]
+                    },
+                )
+            },
+            "status": event.status,
+            "lane": "bulk" if event.bulk else "single",
+            "attempts": event.attempts,
+            "retry_at": event.retry_at,
+            "error": event.error,
+            "created_at": event.created_at,
+            "planned_at": event.planned_at,
+            "processed_at": event.processed_at,
+            "recipient_count": event.recipient_count,
+            "plan": [dict(row._mapping) for row in session.execute(PLAN, values)],
+            "counts": dict(counts._mapping) if counts else None,
+            "deliveries": [dict(row._mapping) for row in session.execute(DELIVERIES, values)],
+        }
+    )
     return story
 
 
@@ -103,4 +119,6 @@ def what_stands(story: dict[str, Any]) -> str:
     unpublished = sum(row["stored"] - row["published"] for row in story["plan"])
     if unpublished:
         return f"It is stored for {people} people; {unpublished} batches are still to be announced to the gateways."
-    return f"It is stored for {people} people" + (" and announced." if story["plan"] else "; its plan was cleaned away a day later.")
+    return f"It is stored for {people} people" + (
+        " and announced." if story["plan"] else "; its plan was cleaned away a day later."
+    )

@@ -34,7 +34,9 @@ COUNTED_FAULTS = 10_000  # newest events with a failed template that are looked 
 
 Template = NotificationTemplate
 LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('template ' || :name || ' ' || :locale, 0))")
-ACTIVE = select(Template.name, Template.locale, Template.version, Template.title, Template.message, Template.format).where(Template.is_active)
+ACTIVE = select(
+    Template.name, Template.locale, Template.version, Template.title, Template.message, Template.format
+).where(Template.is_active)
 FAULTS = text("""
     SELECT fault->>'name' AS name, fault->>'locale' AS locale, (fault->>'version')::integer AS version, count(*) AS faults
     FROM (SELECT template_faults FROM notification_events WHERE template_faults IS NOT NULL
@@ -77,14 +79,18 @@ class Rendered:
     faults: list[dict[str, Any]] = field(default_factory=list)  # name, locale, version, error
 
 
-def save(session: Session, draft: TemplateDraft, *, created_by: int | None = None, settings: Settings | None = None) -> NotificationTemplate:
+def save(
+    session: Session, draft: TemplateDraft, *, created_by: int | None = None, settings: Settings | None = None
+) -> NotificationTemplate:
     """Check a draft and keep it as the next version of its name and locale, not yet active.
 
     Two at once get a version each. Raises: InvalidInput naming the field, the line and the cause.
     """
     variables = check_draft(draft, settings)
     _lock(session, draft.name, draft.locale)
-    newest = session.scalar(select(func.max(Template.version)).where(Template.name == draft.name, Template.locale == draft.locale))
+    newest = session.scalar(
+        select(func.max(Template.version)).where(Template.name == draft.name, Template.locale == draft.locale)
+    )
     saved = NotificationTemplate(
         name=draft.name, locale=draft.locale, version=(newest or 0) + 1, title=draft.title, message=draft.message,
         format=draft.format, variables=variables, is_active=False, created_by=created_by,
@@ -146,7 +152,11 @@ def get(session: Session, name: str, locale: str, version: int | None = None) ->
     """One version; None: the active one, or else the newest. Raises: NotFound."""
     query = select(Template).where(Template.name == name, Template.locale == locale)
     query = query.order_by(Template.is_active.desc(), Template.version.desc()).limit(1)
-    found = session.scalar((query if version is None else query.where(Template.version == version)).execution_options(populate_existing=True))
+    found = session.scalar(
+        (query if version is None else query.where(Template.version == version)).execution_options(
+            populate_existing=True
+        )
+    )
     if found is None:
         what = f"{name}/{locale}" + ("" if version is None else f" version {version}")
         raise NotFound(f"template: there is no {what}", field="template", value=what)
@@ -163,12 +173,22 @@ def list_versions(session: Session, name: str, locale: str, limit: int = 100) ->
 def list_templates(session: Session) -> list[dict[str, Any]]:
     """Every name and locale: its newest and its active version, and how many of the newest events it failed."""
     active = func.max(Template.version).filter(Template.is_active)
-    rows = session.execute(select(Template.name, Template.locale, func.max(Template.version), active).group_by(Template.name, Template.locale))
+    rows = session.execute(
+        select(Template.name, Template.locale, func.max(Template.version), active).group_by(
+            Template.name, Template.locale
+        )
+    )
     faults: dict[tuple[str, str], int] = {}
     for name, locale, _, count in session.execute(FAULTS, {"limit": COUNTED_FAULTS}):
         faults[name, locale] = faults.get((name, locale), 0) + count
     return [
-        {"name": name, "locale": locale, "newest_version": newest, "active_version": version, "faults": faults.get((name, locale), 0)}
+        {
+            "name": name,
+            "locale": locale,
+            "newest_version": newest,
+            "active_version": version,
+            "faults": faults.get((name, locale), 0),
+        }
         for name, locale, newest, version in sorted(rows, key=lambda row: (row.name, row.locale))
     ]
 
@@ -176,7 +196,10 @@ def list_templates(session: Session) -> list[dict[str, Any]]:
 def as_json(template: NotificationTemplate) -> dict[str, Any]:
     """A version as the API and the command line show it."""
     shown = ("name", "locale", "version", "title", "message", "format", "variables", "is_active")
-    return {**{name: getattr(template, name) for name in shown}, "created_at": template.created_at.isoformat(timespec="seconds")}
+    return {
+        **{name: getattr(template, name) for name in shown},
+        "created_at": template.created_at.isoformat(timespec="seconds"),
+    }
 
 
 def render_active(session: Session, kind: str, row: EventType, data: Mapping[str, Any]) -> Rendered:

@@ -28,7 +28,12 @@ def check_text(name: str, value: Any, longest: int) -> str:
     if not isinstance(value, str) or not value.strip():
         raise InvalidInput.field(name, value, expected)
     if len(value) > longest:
-        raise TooLarge(f"{name}: expected {expected}, got {len(value)} characters", field=name, expected=expected, length=len(value))
+        raise TooLarge(
+            f"{name}: expected {expected}, got {len(value)} characters",
+            field=name,
+            expected=expected,
+            length=len(value),
+        )
     if not is_storable(value):
         raise InvalidInput.field(name, value, "Unicode text without NUL and lone surrogates")
     return value

@@ -65,7 +65,9 @@ class BrokerDoor:
         self.answer()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.refuse()
 
     def _accept(self, listener: socket.socket) -> None:

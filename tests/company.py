@@ -40,11 +40,15 @@ class Company:
         """One person, in these groups (`role_rh`, `stage_3`); their `users.id`."""
         return self.people([external_id], *groups, locale=locale, is_active=is_active)[0]
 
-    def people(self, external_ids: Iterable[str], *groups: str, locale: str | None = None, is_active: bool = True) -> list[int]:
+    def people(
+        self, external_ids: Iterable[str], *groups: str, locale: str | None = None, is_active: bool = True
+    ) -> list[int]:
         """Many people, all in the same groups; their `users.id`, in order."""
         with transaction(self.settings) as session:
             session.execute(ADD_GROUP, {"names": sorted(groups)})
-            ids = session.scalars(ADD_PEOPLE, {"ids": list(external_ids), "locale": locale, "is_active": is_active}).all()
+            ids = session.scalars(
+                ADD_PEOPLE, {"ids": list(external_ids), "locale": locale, "is_active": is_active}
+            ).all()
             session.execute(ADD_MEMBERS, {"names": sorted(groups), "ids": ids})
             return list(ids)
 
@@ -57,9 +61,13 @@ class Company:
         """Record an event for these people and store their notifications, as the workers would; its id."""
         audience = [f"user_{external_id}" for external_id in external_ids]
         with transaction(self.settings) as session:
-            event = record_event(session, EventDraft(audience=audience, title=title, message=message, **draft), self.settings)
+            event = record_event(
+                session, EventDraft(audience=audience, title=title, message=message, **draft), self.settings
+            )
             session.execute(STORE, {"event_id": event.id, "ids": list(external_ids)})
-            session.execute(text("UPDATE notification_events SET status = 'processed' WHERE id = :id"), {"id": event.id})
+            session.execute(
+                text("UPDATE notification_events SET status = 'processed' WHERE id = :id"), {"id": event.id}
+            )
             return event.id
 
     def token(self, external_id: str, lifetime_seconds: int | None = None) -> str:

@@ -31,8 +31,30 @@ from shared.tasks import BULK, DELIVERIES, EVENTS, UPKEEP
 from tests.company import Company
 from tests.system import System
 
-TABLES = ("count_changes", "socket_times", "daily_counts", "hourly_times", "websocket_connections", "audit_log", "services", "notification_templates", "notifications", "event_batches", "notification_events", "memberships", "groups", "users")
-EMPTY = text("; ".join([*(f"DELETE FROM {table}" for table in TABLES), "UPDATE delivery_channels SET failures = 0, paused_until = NULL"]))
+TABLES = (
+    "count_changes",
+    "socket_times",
+    "daily_counts",
+    "hourly_times",
+    "websocket_connections",
+    "audit_log",
+    "services",
+    "notification_templates",
+    "notifications",
+    "event_batches",
+    "notification_events",
+    "memberships",
+    "groups",
+    "users",
+)
+EMPTY = text(
+    "; ".join(
+        [
+            *(f"DELETE FROM {table}" for table in TABLES),
+            "UPDATE delivery_channels SET failures = 0, paused_until = NULL",
+        ]
+    )
+)
 
 _servers: EmbeddedServers | None = None
 

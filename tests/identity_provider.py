@@ -24,12 +24,25 @@ def private_key(name: str) -> rsa.RSAPrivateKey:
 
 def public_jwk(name: str, **changed: Any) -> dict[str, Any]:
     """Its public half as a JWKS lists it; what is None is left out."""
-    entry = {**RSAAlgorithm.to_jwk(private_key(name).public_key(), as_dict=True), "key_ops": None, "kid": name, "use": "sig", "alg": "RS256", **changed}
+    entry = {
+        **RSAAlgorithm.to_jwk(private_key(name).public_key(), as_dict=True),
+        "key_ops": None,
+        "kid": name,
+        "use": "sig",
+        "alg": "RS256",
+        **changed,
+    }
     return {key: value for key, value in entry.items() if value is not None}
 
 
 def claims_of(person: Any = "42", **changed: Any) -> dict[str, Any]:
-    claims = {"sub": person, "iss": "stagebloom", "aud": "notifications", "exp": datetime.now(UTC) + timedelta(hours=1), **changed}
+    claims = {
+        "sub": person,
+        "iss": "stagebloom",
+        "aud": "notifications",
+        "exp": datetime.now(UTC) + timedelta(hours=1),
+        **changed,
+    }
     return {name: value for name, value in claims.items() if value is not None}
 
 
@@ -58,7 +71,9 @@ class IdentityProvider:
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._calm.set()
         self._server.shutdown()
         self._server.server_close()

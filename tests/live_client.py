@@ -30,7 +30,9 @@ class LiveClient:
         """Send a frame: `client.send(type="ping")`."""
         self.socket.send(json.dumps(frame))
 
-    def wait_for(self, kind: str, matching: Callable[[Frame], bool] = lambda frame: True, seconds: float = WAIT_SECONDS) -> Frame:
+    def wait_for(
+        self, kind: str, matching: Callable[[Frame], bool] = lambda frame: True, seconds: float = WAIT_SECONDS
+    ) -> Frame:
         """The next frame of this type that was not waited for before; others are kept in `received`."""
         deadline = time.monotonic() + seconds
         while True:
@@ -69,7 +71,9 @@ class LiveClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _receive(self, seconds: float) -> bool:
@@ -80,7 +84,9 @@ class LiveClient:
         return True
 
 
-def connect(base_url: str, token: str | None = None, headers: dict[str, str] | None = None, origin: str | None = None) -> LiveClient:
+def connect(
+    base_url: str, token: str | None = None, headers: dict[str, str] | None = None, origin: str | None = None
+) -> LiveClient:
     """Open a WebSocket; with a token, as that person and with `connected` already received."""
     given = {**({"Authorization": f"Bearer {token}"} if token else {}), **(headers or {})}
     address = base_url.replace("http", "ws", 1) + PATH

@@ -20,14 +20,15 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 USER, PASSWORD = "stagebloom", "un mot/de passe"
 
 
-
 class MailServer:
     """`answers[address]` are given to RCPT one after another, `data_answers` to DATA; then 250. `port` is kept.
 
     An answer "disconnect" cuts the connection; "lose" takes the mail, then cuts it before saying so.
     """
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None, implicit_tls: ssl.SSLContext | None = None, needs_auth: bool = False) -> None:
+    def __init__(
+        self, *, tls: ssl.SSLContext | None = None, implicit_tls: ssl.SSLContext | None = None, needs_auth: bool = False
+    ) -> None:
         self.mails: list[EmailMessage] = []
         self.recipients: list[str] = []
         self.sessions = 0
@@ -48,12 +49,16 @@ class MailServer:
             found[recipient].append(mail)
         return found
 
-    async def handle_EHLO(self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]) -> list[str]:
+    async def handle_EHLO(
+        self, server: SMTP, session: Session, envelope: Envelope, hostname: str, responses: list[str]
+    ) -> list[str]:
         session.host_name = hostname
         self.sessions += 1
         return responses
 
-    async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
         answer = self.answers[address].pop(0) if self.answers[address] else "250 OK"
         if answer.startswith("2"):
             envelope.rcpt_tos.append(address)
@@ -74,13 +79,17 @@ class MailServer:
         transport.abort()
         return "451 gone"
 
-    def _authenticate(self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
+    def _authenticate(
+        self, server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any
+    ) -> AuthResult:
         good = isinstance(data, LoginPassword) and (data.login, data.password) == (USER.encode(), PASSWORD.encode())
         return AuthResult(success=good, handled=good)
 
     def start(self) -> None:
         logging.getLogger("mail.log").setLevel("ERROR")
-        with warnings.catch_warnings(action="ignore"):  # of passwords without encryption: here they never leave the machine
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # of passwords without encryption: here they never leave the machine
             self._controller = Controller(self, **self._options)
             self._controller.start()
 
@@ -93,7 +102,9 @@ class MailServer:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
 

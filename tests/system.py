@@ -32,7 +32,9 @@ STOP_SECONDS = 20.0
 LOG_LINES = 40
 
 
-def wait_until(is_true: Callable[[], object], what: str, seconds: float = 20.0, explain: Callable[[], str] = str) -> None:
+def wait_until(
+    is_true: Callable[[], object], what: str, seconds: float = 20.0, explain: Callable[[], str] = str
+) -> None:
     """Wait for a condition; fails saying what was waited for, never sleeps longer than needed."""
     deadline = time.monotonic() + seconds
     while not is_true():
@@ -91,7 +93,12 @@ class System:
         ring(PROCESS_EVENT, self.settings)
         ring(STORE_BATCHES, self.settings)
         with connect(self.settings) as client:
-            wait_until(lambda: self._all_live() and client.llen(EVENTS) == client.llen(BULK) == 0, "workers take messages", START_SECONDS, self.logs)
+            wait_until(
+                lambda: self._all_live() and client.llen(EVENTS) == client.llen(BULK) == 0,
+                "workers take messages",
+                START_SECONDS,
+                self.logs,
+            )
         wait_until(lambda: self._all_live() and self._is_ready(), "the gateway is ready", START_SECONDS, self.logs)
 
     def logs(self) -> str:
@@ -118,7 +125,9 @@ class System:
         self._log("web").parent.mkdir(exist_ok=True)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def _all_live(self) -> bool:

@@ -18,9 +18,15 @@ from shared.settings import Settings
 from workers.retention import LOCK
 
 # A reading of all people, a tenth of a second a million, once an hour.
-WAITING = text("SELECT id, external_id FROM users WHERE starts_with(external_id, :erasing) AND NOT is_active ORDER BY id")
-FORGOTTEN = text("UPDATE users SET external_id = :erased || id WHERE id = ANY(:ids) AND starts_with(external_id, :erasing)")
-DELETE = text("DELETE FROM users WHERE external_id = :erased || id AND created_at < now() - interval '1 hour' RETURNING id")
+WAITING = text(
+    "SELECT id, external_id FROM users WHERE starts_with(external_id, :erasing) AND NOT is_active ORDER BY id"
+)
+FORGOTTEN = text(
+    "UPDATE users SET external_id = :erased || id WHERE id = ANY(:ids) AND starts_with(external_id, :erasing)"
+)
+DELETE = text(
+    "DELETE FROM users WHERE external_id = :erased || id AND created_at < now() - interval '1 hour' RETURNING id"
+)
 
 log = get_logger("workers")
 

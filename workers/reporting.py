@@ -33,7 +33,14 @@ def report_processed(event_ids: Sequence[int], batches: Iterable[StoredBatch], t
         kinds: dict[str, int] = {}
         for batch in own:
             kinds[batch.kind] = kinds.get(batch.kind, 0) + len(batch.recipient_ids)
-        log.info("event_processed", event_id=event_id, people=sum(kinds.values()), kinds=kinds, **_aim(own[0].event), turn_ms=round(1000 * turn_seconds, 1))
+        log.info(
+            "event_processed",
+            event_id=event_id,
+            people=sum(kinds.values()),
+            kinds=kinds,
+            **_aim(own[0].event),
+            turn_ms=round(1000 * turn_seconds, 1),
+        )
 
 
 def report_planned(session: Session, event_id: int, batches: int) -> None:

@@ -22,14 +22,17 @@ from shared.settings import Settings
 
 LOCK = text("SELECT pg_try_advisory_xact_lock(hashtext('stagebloom retention'))")
 ONE_SNAPSHOT = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-UNSTORED = text("SELECT EXISTS (SELECT FROM event_batches WHERE stored_at IS NULL AND event_id >= :first_id AND event_id < :end_id)")
+UNSTORED = text(
+    "SELECT EXISTS (SELECT FROM event_batches WHERE stored_at IS NULL AND event_id >= :first_id AND event_id < :end_id)"
+)
 
 
 def find_outdated(session: Session, settings: Settings) -> list[Partition]:
     """The weeks that may go, oldest first; none of which something is still to be stored."""
     outdated = outdated_partitions(session, timedelta(days=settings.notification_retention_days))
     return [
-        partition for partition in outdated
+        partition
+        for partition in outdated
         if not session.scalar(UNSTORED, {"first_id": partition.first_id, "end_id": partition.end_id})
     ]
 

@@ -177,7 +177,9 @@ def publish_batches() -> None:
     with transaction() as session:
         forgotten = publishing.forgotten_batches(session)
     if forgotten and _publish(forgotten):
-        log.info("batches_published_late", batches=len(forgotten), event_ids=sorted({batch.event.id for batch in forgotten}))
+        log.info(
+            "batches_published_late", batches=len(forgotten), event_ids=sorted({batch.event.id for batch in forgotten})
+        )
         ring(PUBLISH_BATCHES)
 
 
@@ -297,7 +299,9 @@ def _retire(partition: partitions.Partition, directory: Path | None) -> None:
                 archive = retention.archive_week(session, partition, directory)
             if archive is None:
                 return  # another worker is at it
-            log.info("partition_archived", name=partition.name, notifications=archive.notifications, events=archive.events)
+            log.info(
+                "partition_archived", name=partition.name, notifications=archive.notifications, events=archive.events
+            )
         started = time.monotonic()
         with transaction() as session:
             is_dropped = retention.drop_week(session, partition)

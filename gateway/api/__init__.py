@@ -21,5 +21,17 @@ from gateway.api import (
 
 def register(app: Flask) -> None:
     """Hang all REST doors into the app."""
-    for resource in (auditing, deliveries, events, notifications, people, privacy, sending, session, statistics, templates, ticket):
+    for resource in (
+        auditing,
+        deliveries,
+        events,
+        notifications,
+        people,
+        privacy,
+        sending,
+        session,
+        statistics,
+        templates,
+        ticket,
+    ):
         app.register_blueprint(resource.blueprint)

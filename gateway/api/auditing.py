@@ -30,7 +30,9 @@ def list_records() -> dict[str, Any]:
     """Who did what, newest first."""
     given = only_known(request.args.to_dict(flat=False), PARAMETERS)
     since, until = read_moments(given)
-    filters = audit.Filters(actor=read_text(given, "actor", audit.MAX_TEXT), action=read_text(given, "action"), since=since, until=until)
+    filters = audit.Filters(
+        actor=read_text(given, "actor", audit.MAX_TEXT), action=read_text(given, "action"), since=since, until=until
+    )
     size = read_whole(given, "page_size", MAX_PAGE_SIZE) or DEFAULT_PAGE_SIZE
     rows, cursor = in_transaction(
         current_authenticator().settings,

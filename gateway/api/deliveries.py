@@ -27,7 +27,9 @@ PARAMETERS = ("status", "channel", "event", "cursor", "page_size")
 def list_deliveries() -> dict[str, Any]:
     """The newest first; `cursor` is the id of a delivery: those before it."""
     given = only_known(request.args.to_dict(flat=False), PARAMETERS)
-    filters = work.Filters(read_text(given, "status"), read_text(given, "channel"), read_whole(given, "event", work.MAX_ID))
+    filters = work.Filters(
+        read_text(given, "status"), read_text(given, "channel"), read_whole(given, "event", work.MAX_ID)
+    )
     size = read_whole(given, "page_size", MAX_PAGE_SIZE) or DEFAULT_PAGE_SIZE
     cursor = read_whole(given, "cursor", work.MAX_ID)
     rows: list[Row[Any]] = in_transaction(

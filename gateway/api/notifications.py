@@ -157,7 +157,12 @@ def clear_all() -> dict[str, int]:
 def _clear(session: Session, user_id: int, ids: Sequence[int]) -> list[int]:
     deleted = inbox.delete(session, user_id, ids)
     if deleted:
-        audit.record(session, current_actor(), "notification.clear", details={"count": len(deleted), "oldest": min(deleted), "newest": max(deleted)})
+        audit.record(
+            session,
+            current_actor(),
+            "notification.clear",
+            details={"count": len(deleted), "oldest": min(deleted), "newest": max(deleted)},
+        )
     return deleted
 
 
@@ -175,11 +180,17 @@ def _cut(rows: list[Row[Any]], page: Page) -> tuple[list[Row[Any]], Cursors]:
     has_more = len(rows) > page.size
     if page.number is not None:
         following: Change = {"page": page.number + 1} if has_more else None
-        return rows[: page.size], {"next": following, "previous": {"page": page.number - 1} if page.number > 1 else None}
+        return rows[: page.size], {
+            "next": following,
+            "previous": {"page": page.number - 1} if page.number > 1 else None,
+        }
     if page.newer_than is not None:
         shown = rows[-page.size :]
         oldest = shown[-1].id if shown else page.newer_than + 1
-        return shown, {"next": {"cursor": oldest}, "previous": {"cursor": f"{NEWER}{shown[0].id}"} if has_more else None}
+        return shown, {
+            "next": {"cursor": oldest},
+            "previous": {"cursor": f"{NEWER}{shown[0].id}"} if has_more else None,
+        }
     shown = rows[: page.size]
     back: Change = None
     if page.older_than is not None:
@@ -195,7 +206,9 @@ def _as_page(given: dict[str, str], shown: list[Row[Any]], cursors: Cursors, tot
 def _address(given: dict[str, str], change: Change) -> str | None:
     if change is None:
         return None
-    return f"{request.path}?{urlencode({name: value for name, value in {**given, **change}.items() if value is not None})}"
+    return (
+        f"{request.path}?{urlencode({name: value for name, value in {**given, **change}.items() if value is not None})}"
+    )
 
 
 def _as_json(row: Row[Any]) -> dict[str, Any]:

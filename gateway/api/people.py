@@ -40,7 +40,9 @@ PERSON_FIELDS: Mapping[str, Field] = {
     "timezone": (str, "a zone such as Europe/Paris"),
     "is_active": (bool, "true or false"),
 }
-PEOPLE_FIELDS: Mapping[str, Field] = {"people": (list, 'a list of people such as {"id": "42", "name": "Ann"}; what is left out is emptied')}
+PEOPLE_FIELDS: Mapping[str, Field] = {
+    "people": (list, 'a list of people such as {"id": "42", "name": "Ann"}; what is left out is emptied')
+}
 IDS_FIELDS: Mapping[str, Field] = {"people": (list, 'a list of ids such as ["42"]')}
 GROUPS_FIELDS: Mapping[str, Field] = {"groups": (list, 'a list of names such as ["stage_7"]')}
 MEMBERSHIP_FIELDS: Mapping[str, Field] = {
@@ -65,7 +67,9 @@ def _admins(settings: Settings) -> tuple[str, ...]:
 def upsert_people() -> dict[str, int]:
     """Add people, or replace what is known of them."""
     people = [_person(one, n) for n, one in enumerate(_items("people", PEOPLE_FIELDS))]
-    return _change("people.upsert", [str(one.id) for one in people], lambda session: directory.upsert_people(session, people))
+    return _change(
+        "people.upsert", [str(one.id) for one in people], lambda session: directory.upsert_people(session, people)
+    )
 
 
 @blueprint.get("/people/<external_id>/")
@@ -74,7 +78,10 @@ def show_person(external_id: str) -> dict[str, Any]:
     """A person as the service knows them, with their groups."""
     row = None
     if is_storable(external_id):
-        row = in_transaction(current_authenticator().settings, lambda session: session.execute(GET_PERSON, {"id": external_id}).one_or_none())
+        row = in_transaction(
+            current_authenticator().settings,
+            lambda session: session.execute(GET_PERSON, {"id": external_id}).one_or_none(),
+        )
     if row is None:
         raise NotFound(f"id: there is no person {external_id!r}", field="id", value=external_id)
     return dict(row._mapping)
@@ -85,7 +92,9 @@ def show_person(external_id: str) -> dict[str, Any]:
 def deactivate_people() -> dict[str, int]:
     """These people get nothing more, and their open connections are closed. `people/` with is_active lets them in again."""
     ids = _items("people", IDS_FIELDS)
-    return _change("people.deactivate", [str(one) for one in ids], lambda session: directory.set_active(session, ids, False))
+    return _change(
+        "people.deactivate", [str(one) for one in ids], lambda session: directory.set_active(session, ids, False)
+    )
 
 
 @blueprint.post("/groups/")
@@ -111,9 +120,13 @@ def change_memberships() -> dict[str, int]:
         changed = directory.add_memberships(session, _pairs(lists["add"]))
         changed += directory.remove_memberships(session, _pairs(lists["remove"]))
         # In one order, so that two calls never wait for each other in a circle.
-        return changed + sum(directory.sync_members(session, group, people) for group, people in sorted(lists["sync"].items()))
+        return changed + sum(
+            directory.sync_members(session, group, people) for group, people in sorted(lists["sync"].items())
+        )
 
-    return _change("memberships.change", [f"{name} {group}" for name, groups in lists.items() for group in groups], work)
+    return _change(
+        "memberships.change", [f"{name} {group}" for name, groups in lists.items() for group in groups], work
+    )
 
 
 def _change(action: str, names: list[str], change: Callable[[Session], int]) -> dict[str, int]:
@@ -147,7 +160,9 @@ def _items(name: str, fields: Mapping[str, Field]) -> list[Any]:
 
 def _refuse_many(name: str, number: int, most: int) -> None:
     if number > most:
-        raise TooLarge(f"{name}: expected at most {most}, got {number}", field=name, length=number, expected=f"at most {most}")
+        raise TooLarge(
+            f"{name}: expected at most {most}, got {number}", field=name, length=number, expected=f"at most {most}"
+        )
 
 
 def _person(value: Any, n: int) -> Person:

@@ -39,7 +39,9 @@ def own() -> dict[str, Any]:
 def system() -> dict[str, Any]:
     """What the system did in the last days, what waits, how long it takes, and who is connected."""
     settings = current_authenticator().settings
-    days = _whole(only_known(request.args.to_dict(flat=False), ("days",)), "days", statistics.DEFAULT_DAYS, statistics.MAX_DAYS)
+    days = _whole(
+        only_known(request.args.to_dict(flat=False), ("days",)), "days", statistics.DEFAULT_DAYS, statistics.MAX_DAYS
+    )
 
     def work(session: Session) -> dict[str, Any]:
         return {
@@ -64,7 +66,9 @@ def connections() -> dict[str, Any]:
     sees_all = bool(set(settings.broadcast_roles) & set(person.roles))
 
     def work(session: Session) -> list[tuple[statistics.Place, dict[str, Any]]]:
-        return statistics.open_connections(session, user_id=None if sees_all else person.id, after=after, limit=size + 1)
+        return statistics.open_connections(
+            session, user_id=None if sees_all else person.id, after=after, limit=size + 1
+        )
 
     found = in_transaction(settings, work)
     last = found[size - 1][0] if len(found) > size else None

@@ -47,9 +47,7 @@ def as_one_snapshot(session: Session) -> None:
 
 def read_snapshot(session: Session) -> Snapshot:
     """The snapshot of this session's transaction."""
-    row = session.execute(
-        text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text, clock_timestamp()")
-    ).one()
+    row = session.execute(text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text, clock_timestamp()")).one()
     return Snapshot(int(row[0]), row[1])
 
 

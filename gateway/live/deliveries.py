@@ -75,7 +75,9 @@ NOTE_DELIVERED = text("""
     INSERT INTO count_changes (what, event_ids, user_ids)
     VALUES ('delivered', CAST(:event_ids AS bigint[]), CAST(:user_ids AS bigint[]))
 """)
-CRITICAL = text("SELECT id FROM notification_events WHERE id = ANY(CAST(:events AS bigint[])) AND priority = 'critical'")
+CRITICAL = text(
+    "SELECT id FROM notification_events WHERE id = ANY(CAST(:events AS bigint[])) AND priority = 'critical'"
+)
 # The inner statement locks in order, as everywhere.
 MARK_DELIVERED = text("""
     UPDATE notifications SET delivered_at = now()
@@ -189,8 +191,14 @@ class Deliveries:
 
 def _write(session: Session, confirmed: Sequence[tuple[Handed, int]], times: Sequence[tuple[int, int, float]]) -> None:
     session.execute(text("SET LOCAL synchronous_commit = off"))  # a crash of the server may cost the last of these
-    receipts = [Receipt(batch.event_id, batch.n, batch.places[user_id], user_id) for batch, user_id in confirmed if batch.n != REPLAYED]
-    receipts += _find_places(session, [(batch.event_id, user_id) for batch, user_id in confirmed if batch.n == REPLAYED])
+    receipts = [
+        Receipt(batch.event_id, batch.n, batch.places[user_id], user_id)
+        for batch, user_id in confirmed
+        if batch.n != REPLAYED
+    ]
+    receipts += _find_places(
+        session, [(batch.event_id, user_id) for batch, user_id in confirmed if batch.n == REPLAYED]
+    )
     if receipts:
         write_receipts(session, receipts)
     if times:
@@ -230,9 +238,15 @@ def write_receipts(session: Session, receipts: Iterable[Receipt]) -> int:
         if len(new) > before:
             changed.append((event_id, n, bytes(bits)))
     if new:
-        values: dict[str, Any] = {"event_ids": [event_id for event_id, _, _ in changed], "ns": [n for _, n, _ in changed]}
+        values: dict[str, Any] = {
+            "event_ids": [event_id for event_id, _, _ in changed],
+            "ns": [n for _, n, _ in changed],
+        }
         session.execute(WRITE_RECEIPTS, {**values, "bits": [bits for _, _, bits in changed]})
-        session.execute(NOTE_DELIVERED, {"event_ids": [event_id for event_id, _ in new], "user_ids": [user_id for _, user_id in new]})
+        session.execute(
+            NOTE_DELIVERED,
+            {"event_ids": [event_id for event_id, _ in new], "user_ids": [user_id for _, user_id in new]},
+        )
         _mark_critical(session, new)
     return len(new)
 
@@ -242,4 +256,7 @@ def _mark_critical(session: Session, new: Sequence[tuple[int, int]]) -> None:
     rows = sorted((user_id, event_id) for event_id, user_id in new if event_id in critical)
     for start in range(0, len(rows), CRITICAL_AT_ONCE):
         some = rows[start : start + CRITICAL_AT_ONCE]
-        session.execute(MARK_DELIVERED, {"user_ids": [user_id for user_id, _ in some], "event_ids": [event_id for _, event_id in some]})
+        session.execute(
+            MARK_DELIVERED,
+            {"user_ids": [user_id for user_id, _ in some], "event_ids": [event_id for _, event_id in some]},
+        )

@@ -22,9 +22,7 @@ class Gatherer(Generic[Item]):
     `put` never waits. A `serve` that raises is logged and ends only its own batch.
     """
 
-    def __init__(
-        self, name: str, serve: Callable[[list[Item]], None], *, wait_seconds: float, limit: int
-    ) -> None:
+    def __init__(self, name: str, serve: Callable[[list[Item]], None], *, wait_seconds: float, limit: int) -> None:
         self._name = name
         self._serve = serve
         self._wait_seconds = wait_seconds

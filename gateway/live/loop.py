@@ -98,7 +98,9 @@ class LiveLoop:
             self.unwatch_writes(connection, connection.backlog.watcher)
         os.close(connection.fd)
         connection.fd = -1
-        connection.reader = connection.backlog = connection.unfinished = connection.outgoing = connection.unconfirmed = None
+        connection.reader = connection.backlog = connection.unfinished = connection.outgoing = (
+            connection.unconfirmed
+        ) = None
         self.connections.discard(connection)
         if self.goodbyes.pop(connection, None) is None:
             self.on_gone(connection)

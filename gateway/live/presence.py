@@ -102,7 +102,9 @@ class Presence:
             # Whoever leaves while this is written has to be found as left.
             self._joined = {number: who for number, who in self._joined.items() if number not in joined}
             try:
-                in_transaction(self._settings, lambda session, joined=joined, left=left: self._change(session, joined, left))  # type: ignore[misc]
+                in_transaction(
+                    self._settings, lambda session, joined=joined, left=left: self._change(session, joined, left)
+                )  # type: ignore[misc]
             except Exception:
                 gone = set(self._left)
                 self._joined = {number: who for number, who in joined.items() if number not in gone} | self._joined
@@ -138,7 +140,11 @@ class Presence:
         session.execute(text("SET LOCAL synchronous_commit = off"))  # after a crash of the server nobody is connected
         if joined:
             now = time.monotonic()
-            values = {"id": self._gateway_id, "numbers": list(joined), "user_ids": [user_id for user_id, _ in joined.values()]}
+            values = {
+                "id": self._gateway_id,
+                "numbers": list(joined),
+                "user_ids": [user_id for user_id, _ in joined.values()],
+            }
             session.execute(ADD, {**values, "ago": [now - moment for _, moment in joined.values()]})
         if left:
             session.execute(REMOVE, {"id": self._gateway_id, "numbers": left})

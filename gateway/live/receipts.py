@@ -38,9 +38,7 @@ class Receipts:
         self._loop = loop
         self._hub = hub
         self._announce = announce
-        self._gatherer = Gatherer(
-            "receipts", self._serve, wait_seconds=loop.limits.state_seconds, limit=2000
-        )
+        self._gatherer = Gatherer("receipts", self._serve, wait_seconds=loop.limits.state_seconds, limit=2000)
         self.start = self._gatherer.start
         self.stop = self._gatherer.stop
 

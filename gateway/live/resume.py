@@ -75,9 +75,7 @@ LOOK_OF_PERSON = text("""
     FROM unnest(:event_ids, :user_ids) AS asked (event_id, user_id)
     JOIN event_batches batch
       ON batch.event_id = asked.event_id AND asked.user_id = ANY (batch.recipient_ids)
-""").bindparams(
-    bindparam("event_ids", type_=ARRAY(BigInteger)), bindparam("user_ids", type_=ARRAY(BigInteger))
-)
+""").bindparams(bindparam("event_ids", type_=ARRAY(BigInteger)), bindparam("user_ids", type_=ARRAY(BigInteger)))
 
 
 @dataclass(slots=True)
@@ -135,9 +133,7 @@ class Resume:
             self._replay(session, asked, first_event_id_at(now.at - OLDEST_EVENT))
         return cursor_at(now, self._tail.installation), until_tail
 
-    def _replay(
-        self, session: Session, asked: dict[int, tuple[Request, int]], oldest: int
-    ) -> None:
+    def _replay(self, session: Session, asked: dict[int, tuple[Request, int]], oldest: int) -> None:
         limits = self._loop.limits
         values = {
             "numbers": list(asked),
@@ -170,9 +166,7 @@ class Resume:
                 )
                 key = (row.event_id, kind, locale, row.seen_at, row.read_at)
                 if key not in alike:
-                    payload = frame_of(
-                        events[row.event_id], kind, locale, seen_at=row.seen_at, read_at=row.read_at
-                    )
+                    payload = frame_of(events[row.event_id], kind, locale, seen_at=row.seen_at, read_at=row.read_at)
                     alike[key] = text_frame(payload)
                 request.frames.append(alike[key])  # type: ignore[union-attr]
                 request.event_ids.append(row.event_id)  # type: ignore[union-attr]

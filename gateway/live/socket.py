@@ -115,9 +115,7 @@ def _admit(live: Live, settings: Settings) -> Admission:
     address = request.remote_addr or ""
     claims = _claims(live, has_origin=origin is not None)
     if claims is None and live.unauthenticated_from(address) >= settings.max_unauthenticated_per_address:
-        raise Unavailable(
-            "too many WebSockets of this address have not said who they are", reason="unauthenticated"
-        )
+        raise Unavailable("too many WebSockets of this address have not said who they are", reason="unauthenticated")
     return Admission(claims, address)
 
 

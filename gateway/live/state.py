@@ -91,9 +91,7 @@ class StateKeeper:
     def _count(self, marked: dict[int, Changes | None]) -> None:
         oldest = oldest_shown(self._settings)
         user_ids = list(marked)
-        counts, version = in_transaction(
-            self._settings, lambda session: unread_counts(session, user_ids, oldest)
-        )
+        counts, version = in_transaction(self._settings, lambda session: unread_counts(session, user_ids, oldest))
         alike: dict[int, bytes] = {}  # most people of a broadcast have the same few counts
         for user_id, changes in marked.items():
             unread = counts.get(user_id, 0)

@@ -34,7 +34,14 @@ NO_DOORS = ("pages.", "demo.", "docs.", "notifications")
 
 JSON_TYPES = {str: "string", int: "integer", bool: "boolean", dict: "object", list: "array"}
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
-PATH_EXAMPLES: Mapping[str, Any] = {"event_id": EVENT_ID, "external_id": "42", "name": "system", "locale": "fr", "version": 3, "delivery_id": 3}
+PATH_EXAMPLES: Mapping[str, Any] = {
+    "event_id": EVENT_ID,
+    "external_id": "42",
+    "name": "system",
+    "locale": "fr",
+    "version": 3,
+    "delivery_id": 3,
+}
 ERRORS: tuple[NotificationError, ...] = (
     InvalidInput.field("page_size", "0", "a whole number from 1 to 100"),
     InvalidAudience.field("target_roles", [], "at least one role (or a term in audience)"),
@@ -47,8 +54,16 @@ ERRORS: tuple[NotificationError, ...] = (
     RateLimited("you may send 20 times a second; try again in 1 s", limit="send", per_second=20, retry_after_seconds=1),
     Unavailable("the database can't answer now; try again"),
 )
-UNSUPPORTED = {"code": "unsupported_media_type", "message": "expected Content-Type: application/json, got text/plain", "details": {}}
-INTERNAL = {"code": "internal", "message": "something went wrong here; the log knows it by the request id", "details": {"request_id": "5f3a9c01b2d4e6f8"}}
+UNSUPPORTED = {
+    "code": "unsupported_media_type",
+    "message": "expected Content-Type: application/json, got text/plain",
+    "details": {},
+}
+INTERNAL = {
+    "code": "internal",
+    "message": "something went wrong here; the log knows it by the request id",
+    "details": {"request_id": "5f3a9c01b2d4e6f8"},
+}
 MEANINGS = {
     400: "A parameter or a field has a value that can't be used; `details.field` names it", 401: "No token, or one that is bad",
     403: "Known, but not allowed", 404: "Not there, or not yours", 409: "The same idempotency key came with other content",
@@ -60,7 +75,9 @@ MEANINGS = {
 def make_document(app: Flask) -> dict[str, Any]:
     """The whole document: every door of the app that is described."""
     models = {door.answer for door in DOORS.values() if door.answer is not None}
-    refs, schemas = models_json_schema([(model, "serialization") for model in models], ref_template="#/components/schemas/{model}")
+    refs, schemas = models_json_schema(
+        [(model, "serialization") for model in models], ref_template="#/components/schemas/{model}"
+    )
     paths: dict[str, dict[str, Any]] = {}
     for rule in sorted(api_rules(app), key=lambda rule: rule.rule):
         door = DOORS.get(rule.endpoint)
@@ -70,23 +87,45 @@ def make_document(app: Flask) -> dict[str, Any]:
                 paths.setdefault(path_of(rule), {})[method.lower()] = _operation(app, rule, method, door, schema)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "StageBloom notifications", "version": VERSION, "description": "Who is named gets notified, live and in the inbox."},
+        "info": {
+            "title": "StageBloom notifications",
+            "version": VERSION,
+            "description": "Who is named gets notified, live and in the inbox.",
+        },
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": {**schemas.get("$defs", {}), "Error": _error_schema()}, "responses": _responses(), "securitySchemes": SECURITY},
+        "components": {
+            "schemas": {**schemas.get("$defs", {}), "Error": _error_schema()},
+            "responses": _responses(),
+            "securitySchemes": SECURITY,
+        },
     }
 
 
 SECURITY = {
     "person": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": "A person's token."},
-    "session": {"type": "apiKey", "in": "cookie", "name": "stagebloom_session", "description": "A browser's session; writes need X-CSRF-Token too."},
-    "service": {"type": "http", "scheme": "bearer", "bearerFormat": "sbk_…", "description": "A service's key, made by `stagebloom service add`."},
+    "session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "stagebloom_session",
+        "description": "A browser's session; writes need X-CSRF-Token too.",
+    },
+    "service": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "sbk_…",
+        "description": "A service's key, made by `stagebloom service add`.",
+    },
 }
 
 
 def api_rules(app: Flask) -> list[Rule]:
     """The rules of the URL map that are doors of the API."""
-    return [rule for rule in app.url_map.iter_rules() if not rule.endpoint.startswith(NO_DOORS[:3]) and rule.endpoint != NO_DOORS[3]]
+    return [
+        rule
+        for rule in app.url_map.iter_rules()
+        if not rule.endpoint.startswith(NO_DOORS[:3]) and rule.endpoint != NO_DOORS[3]
+    ]
 
 
 def path_of(rule: Rule) -> str:
@@ -134,7 +173,12 @@ def body_schema(fields: Mapping[str, Field], required: tuple[str, ...]) -> dict[
     for name, (kinds, expected) in fields.items():
         types = [JSON_TYPES[kind] for kind in (kinds if isinstance(kinds, tuple) else (kinds,))]
         properties[name] = {"type": [*types, "null"], "description": expected}
-    return {"type": "object", "properties": properties, "additionalProperties": False, **({"required": list(required)} if required else {})}
+    return {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": False,
+        **({"required": list(required)} if required else {}),
+    }
 
 
 def _parameters(rule: Rule, door: Door) -> list[dict[str, Any]]:
@@ -144,7 +188,10 @@ def _parameters(rule: Rule, door: Door) -> list[dict[str, Any]]:
         for name in sorted(rule.arguments)
     ]  # fmt: skip
     for place, given in (("query", door.query), ("header", door.headers)):
-        found += [{"name": name, "in": place, "description": said, "schema": {"type": "string"}} for name, said in (given or {}).items()]
+        found += [
+            {"name": name, "in": place, "description": said, "schema": {"type": "string"}}
+            for name, said in (given or {}).items()
+        ]
     return found
 
 
@@ -172,8 +219,17 @@ def _responses() -> dict[str, Any]:
     return {
         str(status): {
             "description": MEANINGS[status],
-            **({"headers": {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}} if status in (429, 503) else {}),
-            "content": {"application/json": {"schema": schema, "examples": {code: {"value": {"error": value}} for code, value in found.items()}}},
+            **(
+                {"headers": {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}}
+                if status in (429, 503)
+                else {}
+            ),
+            "content": {
+                "application/json": {
+                    "schema": schema,
+                    "examples": {code: {"value": {"error": value}} for code, value in found.items()},
+                }
+            },
         }
         for status, found in sorted(examples.items())
     }

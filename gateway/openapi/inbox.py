@@ -115,29 +115,57 @@ ME = {"id": "42", "name": "Ann", "roles": ["rh"], "locale": "fr"}
 EXPORT = f'{{"kind": "person", "id": "42", "name": "Ann"}}\n{{"kind": "notification", "id": {EVENT_ID}, "title": "Rapport déposé"}}\n'
 
 DOORS = {
-    "notifications.list_notifications": Door(who=PEOPLE, answer=Notifications, example=LIST, query={**FILTERS, **PAGES}),
+    "notifications.list_notifications": Door(
+        who=PEOPLE, answer=Notifications, example=LIST, query={**FILTERS, **PAGES}
+    ),
     "notifications.search_notifications": Door(
-        who=PEOPLE, answer=Notifications, example=LIST, query={"q": "words that title or message hold; accents and case don't count", **FILTERS, **PAGES}
+        who=PEOPLE,
+        answer=Notifications,
+        example=LIST,
+        query={"q": "words that title or message hold; accents and case don't count", **FILTERS, **PAGES},
     ),
     "notifications.unread_count": Door(who=PEOPLE, answer=Unread, example=UNREAD),
-    "notifications.show_notification": Door(who=PEOPLE, answer=Notification, example=NOTIFICATION, path=ID, errors=(NotFound,)),
+    "notifications.show_notification": Door(
+        who=PEOPLE, answer=Notification, example=NOTIFICATION, path=ID, errors=(NotFound,)
+    ),
     "notifications.mark_read": Door(
-        who=PEOPLE, answer=Read, example={"id": EVENT_ID, "is_read": True, "read_at": MOMENT, **UNREAD}, path=ID, errors=(NotFound,)
+        who=PEOPLE,
+        answer=Read,
+        example={"id": EVENT_ID, "is_read": True, "read_at": MOMENT, **UNREAD},
+        path=ID,
+        errors=(NotFound,),
     ),
     "notifications.mark_all_read": Door(who=PEOPLE, answer=Updated, example={"updated": 3, **UNREAD}),
-    "notifications.delete_notification": Door(who=PEOPLE, answer=Deleted, example={"deleted": 1, **UNREAD}, path=ID, errors=(NotFound,)),
+    "notifications.delete_notification": Door(
+        who=PEOPLE, answer=Deleted, example={"deleted": 1, **UNREAD}, path=ID, errors=(NotFound,)
+    ),
     "notifications.clear_all": Door(who=PEOPLE, answer=Deleted, example={"deleted": 12, **UNREAD}),
-    "ticket.make_ticket": Door(who=PEOPLE, answer=Ticket, status=201, example={"ticket": "cN1…", "expires_in_seconds": 30}),
+    "ticket.make_ticket": Door(
+        who=PEOPLE, answer=Ticket, status=201, example={"ticket": "cN1…", "expires_in_seconds": 30}
+    ),
     "session.log_in": Door(
-        who=PEOPLE, answer=Session, status=201, example={"user": ME, "csrf_token": "pQ7…", "expires_at": MOMENT}, errors=(Forbidden,)
+        who=PEOPLE,
+        answer=Session,
+        status=201,
+        example={"user": ME, "csrf_token": "pQ7…", "expires_at": MOMENT},
+        errors=(Forbidden,),
     ),
     "session.show": Door(who=PEOPLE, answer=Session, example={"user": ME, "csrf_token": None, "expires_at": MOMENT}),
     "session.log_out": Door(who=PEOPLE, answer=LoggedOut, example={"user": None}),
     "privacy.export_own": Door(who=PEOPLE, answer=None, mimetype="application/x-ndjson", example=EXPORT),
     "privacy.export_someone": Door(
-        who=ADMINS, answer=None, mimetype="application/x-ndjson", example=EXPORT, path={"external_id": "the application's id of a person"}, errors=(NotFound,)
+        who=ADMINS,
+        answer=None,
+        mimetype="application/x-ndjson",
+        example=EXPORT,
+        path={"external_id": "the application's id of a person"},
+        errors=(NotFound,),
     ),
     "privacy.erase": Door(
-        who=ADMINS, answer=Erased, example={"erased": "erased-5f3a9c01", "notifications": 12, "events": 1}, path={"external_id": "the application's id of a person"}, errors=(NotFound,)
+        who=ADMINS,
+        answer=Erased,
+        example={"erased": "erased-5f3a9c01", "notifications": 12, "events": 1},
+        path={"external_id": "the application's id of a person"},
+        errors=(NotFound,),
     ),
 }

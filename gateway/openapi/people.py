@@ -22,7 +22,15 @@ class Person(Answer):
     groups: list[str]
 
 
-ANN = {"id": "42", "name": "Ann", "email": "ann@example.test", "phone": None, "locale": "fr", "timezone": "Europe/Paris", "is_active": True}
+ANN = {
+    "id": "42",
+    "name": "Ann",
+    "email": "ann@example.test",
+    "phone": None,
+    "locale": "fr",
+    "timezone": "Europe/Paris",
+    "is_active": True,
+}
 
 DOORS = {
     "people.upsert_people": Door(

@@ -88,7 +88,11 @@ def _changes(row: Any, what: Watch) -> dict[str, tuple[Any, Any]]:
     """{attribute: (old, new)} of the watched attributes that this flush changed."""
     attributes = inspect(row).attrs
     histories = {name: attributes[name].history for name in what.changed}
-    return {name: (_first(history.deleted), _first(history.added)) for name, history in histories.items() if history.has_changes()}
+    return {
+        name: (_first(history.deleted), _first(history.added))
+        for name, history in histories.items()
+        if history.has_changes()
+    }
 
 
 def _first(values: Any) -> Any:

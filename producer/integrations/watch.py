@@ -81,7 +81,9 @@ def _follow(session: Session, seen: Sequence[Seen]) -> bool:
     """Bring people, their roles and the groups up to date; whether anyone changed."""
     people = [one.watch.person(one.row) for one in seen if one.watch.person]
     roles = {_id(one): list(one.watch.roles(one.row)) for one in seen if one.watch.roles}
-    groups = {name: members for one in seen if one.watch.members for name, members in one.watch.members(one.row).items()}
+    groups = {
+        name: members for one in seen if one.watch.members for name, members in one.watch.members(one.row).items()
+    }
     changed = directory.upsert_people(session, people) if people else 0
     changed += directory.set_roles(session, roles) if roles else 0
     for name, members in groups.items():

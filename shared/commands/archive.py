@@ -25,7 +25,9 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="print JSO
 def _directory() -> Path:
     directory = get_settings().notification_archive_dir
     if directory is None:
-        raise click.ClickException("NOTIFICATION_ARCHIVE_DIR is not set: old notifications are dropped without being archived")
+        raise click.ClickException(
+            "NOTIFICATION_ARCHIVE_DIR is not set: old notifications are dropped without being archived"
+        )
     return directory
 
 
@@ -47,7 +49,14 @@ def list_(as_json: bool) -> None:
         return
     table = Table("name", "from", "until", "events", "notifications", "size")
     for one in found:
-        table.add_row(one["name"], one["from"][:10], one["until"][:10], f"{one['events']:,}", f"{one['notifications']:,}", f"{one['bytes'] / 1e6:,.1f} MB")
+        table.add_row(
+            one["name"],
+            one["from"][:10],
+            one["until"][:10],
+            f"{one['events']:,}",
+            f"{one['notifications']:,}",
+            f"{one['bytes'] / 1e6:,.1f} MB",
+        )
     print_tables(table)
 
 
@@ -58,11 +67,16 @@ def show(name: str, as_json: bool) -> None:
     """Say what one archive holds: its events, by type and category."""
     found = find_archive(_directory(), name)
     types = Counter((event["event_type"], event["category"]) for event in read_events(found))
-    kinds = [{"event_type": event_type, "category": category, "events": count} for (event_type, category), count in types.most_common()]
+    kinds = [
+        {"event_type": event_type, "category": category, "events": count}
+        for (event_type, category), count in types.most_common()
+    ]
     if as_json:
         click.echo(json.dumps({**found.as_dict(), "types": kinds}, indent=2, ensure_ascii=False))
         return
-    click.echo(f"{found.name}: {found.events:,} events, {found.notifications:,} notifications, {found.from_:%Y-%m-%d} to {found.until:%Y-%m-%d}")
+    click.echo(
+        f"{found.name}: {found.events:,} events, {found.notifications:,} notifications, {found.from_:%Y-%m-%d} to {found.until:%Y-%m-%d}"
+    )
     table = Table("type", "category", "events")
     for kind in kinds:
         table.add_row(kind["event_type"], kind["category"], f"{kind['events']:,}")
@@ -90,8 +104,15 @@ def read(name: str, person: str | None, limit: int | None, as_json: bool) -> Non
 
 def _cells(notification: dict[str, Any], locale: str) -> tuple[str, ...]:
     event = notification["event"]
-    words = event["texts"][choose_locale(event["texts"], None, locale)] if event.get("texts") else {"title": "", "message": ""}
+    words = (
+        event["texts"][choose_locale(event["texts"], None, locale)]
+        if event.get("texts")
+        else {"title": "", "message": ""}
+    )
     return (
-        str(event.get("created_at", ""))[:19], notification.get("person") or "(erased)", words["title"], words["message"],
+        str(event.get("created_at", ""))[:19],
+        notification.get("person") or "(erased)",
+        words["title"],
+        words["message"],
         str(notification.get("read_at", ""))[:19],
     )

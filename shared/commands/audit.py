@@ -22,7 +22,9 @@ MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"])
 @click.option("--until", type=MOMENT, help="UTC")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="how many, newest first")
 @click.option("--json", "is_json", is_flag=True, help="print JSON, one record a line")
-def audit(actor: str | None, action: str | None, since: datetime | None, until: datetime | None, limit: int, is_json: bool) -> None:
+def audit(
+    actor: str | None, action: str | None, since: datetime | None, until: datetime | None, limit: int, is_json: bool
+) -> None:
     """List who did what to what, newest first."""
     filters = Filters(actor, action, since and since.replace(tzinfo=UTC), until and until.replace(tzinfo=UTC))
     with transaction() as session:
@@ -33,5 +35,12 @@ def audit(actor: str | None, action: str | None, since: datetime | None, until: 
         return
     table = Table(Column("at", no_wrap=True), "actor", "action", "target", "details", "address")
     for row in rows:
-        table.add_row(row["at"][:19], row["actor"], row["action"], row["target"], json.dumps(row["details"], ensure_ascii=False), row["address"] or "")
+        table.add_row(
+            row["at"][:19],
+            row["actor"],
+            row["action"],
+            row["target"],
+            json.dumps(row["details"], ensure_ascii=False),
+            row["address"] or "",
+        )
     print_tables(table)

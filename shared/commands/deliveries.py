@@ -34,14 +34,28 @@ def deliveries() -> None:
 def list_(status: str | None, channel: str | None, event: int | None, limit: int, as_json: bool) -> None:
     """List the newest deliveries."""
     with transaction() as session:
-        found = [work.as_json(row) for row in work.list_deliveries(session, work.Filters(status, channel, event), limit)]
+        found = [
+            work.as_json(row) for row in work.list_deliveries(session, work.Filters(status, channel, event), limit)
+        ]
     if as_json:
         for row in found:
             click.echo(json.dumps(row, ensure_ascii=False))
         return
-    table = Table(Column("id", no_wrap=True), Column("event", no_wrap=True), "to", "channel", "status", "reason", "tries", "error")
+    table = Table(
+        Column("id", no_wrap=True), Column("event", no_wrap=True), "to", "channel", "status", "reason", "tries", "error"
+    )
     for row in found:
-        _add_row(table, row["id"], row["event_id"], row["recipient"], row["channel"], row["status"], row["reason"], row["attempts"], row["error"])
+        _add_row(
+            table,
+            row["id"],
+            row["event_id"],
+            row["recipient"],
+            row["channel"],
+            row["status"],
+            row["reason"],
+            row["attempts"],
+            row["error"],
+        )
     print_tables(table)
 
 
@@ -66,7 +80,9 @@ def show(delivery_id: int, as_json: bool) -> None:
 @click.option("--failed", is_flag=True, help="the failed ones instead, oldest first")
 @click.option("--channel", type=click.Choice(work.CHANNELS), help="with --failed: only by this way")
 @click.option("--event", type=ID, help="with --failed: only of this event")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="with --failed: at most so many")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="with --failed: at most so many"
+)
 def replay(delivery_ids: tuple[int, ...], failed: bool, channel: str | None, event: int | None, limit: int) -> None:
     """Send deliveries again that failed, were skipped or wait: now, and from the first try on."""
     if bool(delivery_ids) == failed:
@@ -79,7 +95,9 @@ def replay(delivery_ids: tuple[int, ...], failed: bool, channel: str | None, eve
             doors = {work.replay(session, delivery_id) for delivery_id in delivery_ids}
             replayed = list(delivery_ids)
         if replayed:
-            audit.record(session, Actor(COMMAND_LINE), "delivery.replay", details=audit.shortened([str(one) for one in replayed]))
+            audit.record(
+                session, Actor(COMMAND_LINE), "delivery.replay", details=audit.shortened([str(one) for one in replayed])
+            )
     for door in sorted(doors):
         ring(door)
     click.echo(f"{len(replayed)} to be sent again")

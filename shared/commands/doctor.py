@@ -31,7 +31,14 @@ def doctor(as_json: bool) -> None:
             _show(console, finding)
     faults = sum(finding.level == "wrong" for finding in findings)
     if as_json:
-        click.echo(json.dumps({"healthy": not faults, "findings": [finding.as_dict() for finding in findings]}, indent=2, ensure_ascii=False, default=str))
+        click.echo(
+            json.dumps(
+                {"healthy": not faults, "findings": [finding.as_dict() for finding in findings]},
+                indent=2,
+                ensure_ascii=False,
+                default=str,
+            )
+        )
     else:
         click.echo("\nAll is well." if not faults else f"\n{faults} wrong.")
     sys.exit(1 if faults else 0)

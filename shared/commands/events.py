@@ -15,7 +15,22 @@ from shared.database import transaction
 from shared.models import NotificationEvent
 from shared.story import tell_story, what_stands
 
-SHOWN_ALWAYS = ("event_type", "category", "notification_type", "priority", "audience", "exclude", "source", "source_user", "status", "lane", "created_at", "planned_at", "processed_at", "recipient_count")
+SHOWN_ALWAYS = (
+    "event_type",
+    "category",
+    "notification_type",
+    "priority",
+    "audience",
+    "exclude",
+    "source",
+    "source_user",
+    "status",
+    "lane",
+    "created_at",
+    "planned_at",
+    "processed_at",
+    "recipient_count",
+)
 SHOWN_IF_SET = ("link", "thread_key", "idempotency_key", "attempts", "retry_at", "error")
 
 
@@ -33,9 +48,15 @@ def _list(limit: int, as_json: bool) -> None:
     with transaction() as session:
         found = session.query(NotificationEvent).order_by(NotificationEvent.id.desc()).limit(limit).all()
     rows: list[dict[str, Any]] = [
-        {"id": event.id, "created_at": event.created_at.isoformat(timespec="seconds"), "event_type": event.event_type,
-         "audience": [" & ".join(term) for term in event.audience], "status": event.status,
-         "recipients": event.recipient_count, "error": event.error}
+        {
+            "id": event.id,
+            "created_at": event.created_at.isoformat(timespec="seconds"),
+            "event_type": event.event_type,
+            "audience": [" & ".join(term) for term in event.audience],
+            "status": event.status,
+            "recipients": event.recipient_count,
+            "error": event.error,
+        }
         for event in found
     ]
     if as_json:
@@ -45,7 +66,15 @@ def _list(limit: int, as_json: bool) -> None:
     table = Table(Column("id", no_wrap=True), "created", "type", "audience", "status", "people", "error")
     for row in rows:
         audience = ", ".join(row["audience"][:3]) + (" …" if len(row["audience"]) > 3 else "")
-        cells = (row["id"], row["created_at"], row["event_type"], audience, row["status"], row["recipients"], row["error"])
+        cells = (
+            row["id"],
+            row["created_at"],
+            row["event_type"],
+            audience,
+            row["status"],
+            row["recipients"],
+            row["error"],
+        )
         _add_row(table, *cells)
     print_tables(table)
 
@@ -73,7 +102,11 @@ def show(event_id: int, as_json: bool) -> None:
         _add_row(facts, f"group {name}", f"{group['members']} members now" if group["known"] else "not known")
     console.print(f"event {event_id}", style="bold")
     console.print(facts)
-    for title, rows in (("plan", story["plan"]), ("deliveries", story["deliveries"]), ("counts", [story["counts"]] if story["counts"] else [])):
+    for title, rows in (
+        ("plan", story["plan"]),
+        ("deliveries", story["deliveries"]),
+        ("counts", [story["counts"]] if story["counts"] else []),
+    ):
         if rows:
             table = Table(*rows[0], title=title, title_justify="left")
             for row in rows:

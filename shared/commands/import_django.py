@@ -32,7 +32,9 @@ def _mapping_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """One option for each table and column: --users-table, --role-column, …"""
     for one in reversed(fields(Mapping)):
         flag = "--" + one.name.replace("_", "-")
-        command = click.option(flag, one.name, default=one.default, show_default=True, help=one.metadata["help"])(command)
+        command = click.option(flag, one.name, default=one.default, show_default=True, help=one.metadata["help"])(
+            command
+        )
     return command
 
 
@@ -41,11 +43,26 @@ def _mapping_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--dry-run", is_flag=True, help="only report what would come and what can't")
 @click.option("--check", is_flag=True, help="only compare old with new, person by person; 1 when they differ")
 @click.option("--all", "everything", is_flag=True, help="also what is older than NOTIFICATION_RETENTION_DAYS")
-@click.option("--type", "types", multiple=True, metavar="OLD=NEW", help="take an old type for one of this system's; several may be given")
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    metavar="OLD=NEW",
+    help="take an old type for one of this system's; several may be given",
+)
 @click.option("--timezone", default="UTC", show_default=True, help="of times without a zone (USE_TZ = False)")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @_mapping_options
-def import_django(source: str, dry_run: bool, check: bool, everything: bool, types: tuple[str, ...], timezone: str, as_json: bool, **mapping: str) -> None:
+def import_django(
+    source: str,
+    dry_run: bool,
+    check: bool,
+    everything: bool,
+    types: tuple[str, ...],
+    timezone: str,
+    as_json: bool,
+    **mapping: str,
+) -> None:
     """Bring over people, roles, stages and notifications of the earlier Django system.
 
     May be interrupted and run again: it adds what is missing and doubles nothing. See docs/migration.md.
@@ -69,7 +86,12 @@ def import_django(source: str, dry_run: bool, check: bool, everything: bool, typ
                 progress.update(notifications, completed=report.notifications)
     if not dry_run:
         with transaction(settings) as session:
-            record(session, Actor(COMMAND_LINE), "import.django", details={"people": report.people_added, "notifications": report.notifications_added})
+            record(
+                session,
+                Actor(COMMAND_LINE),
+                "import.django",
+                details={"people": report.people_added, "notifications": report.notifications_added},
+            )
     _print_report(report, dry_run, as_json)
 
 
@@ -77,7 +99,9 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        raise click.BadParameter(f"expected a name such as Europe/Paris, got {name!r}", param_hint="--timezone") from None
+        raise click.BadParameter(
+            f"expected a name such as Europe/Paris, got {name!r}", param_hint="--timezone"
+        ) from None
 
 
 def _types(pairs: tuple[str, ...]) -> dict[str, str]:
@@ -85,7 +109,9 @@ def _types(pairs: tuple[str, ...]) -> dict[str, str]:
     for pair in pairs:
         old, _, new = pair.rpartition("=")
         if not old or new not in NOTIFICATION_TYPES:
-            raise click.BadParameter(f"expected OLD=NEW, NEW one of {', '.join(NOTIFICATION_TYPES)}, got {pair!r}", param_hint="--type")
+            raise click.BadParameter(
+                f"expected OLD=NEW, NEW one of {', '.join(NOTIFICATION_TYPES)}, got {pair!r}", param_hint="--type"
+            )
         found[old] = new
     return found
 
@@ -100,9 +126,13 @@ def _print_report(report: Report, dry_run: bool, as_json: bool) -> None:
         click.echo(json.dumps({"dry_run": dry_run, **report.as_dict()}, ensure_ascii=False))
         return
     if dry_run:
-        click.echo(f"{report.people:,} people, {report.people_added:,} of them not here yet; {report.notifications_taken:,} of {report.notifications:,} notifications can be taken. Nothing was changed.")
+        click.echo(
+            f"{report.people:,} people, {report.people_added:,} of them not here yet; {report.notifications_taken:,} of {report.notifications:,} notifications can be taken. Nothing was changed."
+        )
     else:
-        click.echo(f"{report.people_added:,} of {report.people:,} people added; {report.notifications_added:,} of {report.notifications:,} notifications, as {report.events_added:,} events; {report.notifications_marked_read:,} marked read.")
+        click.echo(
+            f"{report.people_added:,} of {report.people:,} people added; {report.notifications_added:,} of {report.notifications:,} notifications, as {report.events_added:,} events; {report.notifications_marked_read:,} marked read."
+        )
     if report.refusals.counts:
         table = Table("not taken, because", "rows", "for example")
         for one in report.refusals.as_list():
@@ -123,9 +153,16 @@ def _check(old: DjangoSource, rules: Rules, as_json: bool) -> None:
             progress.update(bar, completed=people)
     if as_json:
         listed = [{"person": one.person, "what": one.what, "old": one.old, "new": one.new} for one in shown]
-        click.echo(json.dumps({"people": people, "notifications": notifications, "differences": different, "first": listed}, ensure_ascii=False))
+        click.echo(
+            json.dumps(
+                {"people": people, "notifications": notifications, "differences": different, "first": listed},
+                ensure_ascii=False,
+            )
+        )
     else:
-        click.echo(f"{people:,} people with {notifications:,} notifications compared: {different or 'no'} difference{'' if different == 1 else 's'}.")
+        click.echo(
+            f"{people:,} people with {notifications:,} notifications compared: {different or 'no'} difference{'' if different == 1 else 's'}."
+        )
         if shown:
             table = Table("person", "what", "old", "new")
             for one in shown:

@@ -61,11 +61,21 @@ def people() -> None:
 @click.option("--role", help='only who has this role, such as "rh"')
 @click.option("--no-role", is_flag=True, help="only who has no role: nobody reaches them by one")
 @click.option("--inactive", is_flag=True, help="only who is deactivated")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="how many, in the order they were recorded")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 100_000),
+    default=50,
+    show_default=True,
+    help="how many, in the order they were recorded",
+)
 @click.option("--json", "as_json", is_flag=True, help="print JSON, one person a line")
 def list_(role: str | None, no_role: bool, inactive: bool, limit: int, as_json: bool) -> None:
     """List people, their roles and other groups."""
-    conditions = [*([OF_ROLE] if role else []), *([WITHOUT_ROLE] if no_role else []), "NOT is_active" if inactive else "true"]
+    conditions = [
+        *([OF_ROLE] if role else []),
+        *([WITHOUT_ROLE] if no_role else []),
+        "NOT is_active" if inactive else "true",
+    ]
     values = {"role": f"{ROLE}{role}", "role_prefix": ROLE, "limit": limit, "erasing": ERASING, "erased": ERASED}
     with transaction() as session:
         rows = session.execute(text(LIST.format(conditions=" AND ".join(conditions))), values).mappings().all()
@@ -78,7 +88,14 @@ def list_(role: str | None, no_role: bool, inactive: bool, limit: int, as_json: 
         roles = [name.removeprefix(ROLE) for name in row["groups"] if name.startswith(ROLE)]
         others = [name for name in row["groups"] if not name.startswith(ROLE)]
         shown = ", ".join(others[:SHOWN_GROUPS]) + (" …" if len(others) > SHOWN_GROUPS else "")
-        cells = (row["id"], row["name"], ", ".join(roles) or "none", shown, row["locale"] or "", "yes" if row["is_active"] else "no")
+        cells = (
+            row["id"],
+            row["name"],
+            ", ".join(roles) or "none",
+            shown,
+            row["locale"] or "",
+            "yes" if row["is_active"] else "no",
+        )
         table.add_row(*(Text(cell) for cell in cells))
     print_tables(table)
 
@@ -127,7 +144,9 @@ def _set_active(person: tuple[str, ...], active: bool) -> None:
 
 @people.command()
 @click.argument("person")
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="a file to write instead of standard output")
+@click.option(
+    "--output", type=click.Path(path_type=Path, dir_okay=False), help="a file to write instead of standard output"
+)
 def export(person: str, output: Path | None) -> None:
     """Print everything about a person as JSON Lines; the last line counts them."""
     lines = export_person(_transact, person, get_settings().default_locale)
@@ -158,10 +177,15 @@ def erase(person: str, yes: bool) -> None:
     if row is None:
         raise unknown(person)
     if not yes:
-        click.confirm(f"This erases {row['name'] or person!r} and {row['notifications']} notifications for good. Go on?", abort=True)
+        click.confirm(
+            f"This erases {row['name'] or person!r} and {row['notifications']} notifications for good. Go on?",
+            abort=True,
+        )
     erased = erase_person(_transact, person, Actor(COMMAND_LINE), lambda: ring(ANNOUNCE_PEOPLE))
     ring(CLEAN_UP)
-    click.echo(f"erased: {erased.notifications} notifications, {erased.events} events redacted; the audit log knows it as {erased.opaque_id}")
+    click.echo(
+        f"erased: {erased.notifications} notifications, {erased.events} events redacted; the audit log knows it as {erased.opaque_id}"
+    )
 
 
 def _transact(work: Callable[[Session], Any]) -> Any:

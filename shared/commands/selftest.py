@@ -39,10 +39,17 @@ def selftest(as_json: bool) -> None:
                 _show(console, number, step)
     is_passed = all(step.status != "failed" for step in steps)
     if as_json:
-        shown = [{"name": step.name, "status": step.status, "seconds": step.seconds, "seen": list(step.seen)} for step in steps]
+        shown = [
+            {"name": step.name, "status": step.status, "seconds": step.seconds, "seen": list(step.seen)}
+            for step in steps
+        ]
         click.echo(json.dumps({"passed": is_passed, "steps": shown}, indent=2, ensure_ascii=False))
     else:
-        click.echo("\nAll steps passed; what was made is removed." if is_passed else "\nSome steps failed; what was made is removed.")
+        click.echo(
+            "\nAll steps passed; what was made is removed."
+            if is_passed
+            else "\nSome steps failed; what was made is removed."
+        )
     sys.exit(0 if is_passed else 1)
 
 

@@ -24,7 +24,13 @@ def service() -> None:
 
 @service.command()
 @click.argument("name")
-@click.option("--may", "permissions", multiple=True, type=click.Choice(services.PERMISSIONS), help="what it may do; both unless said otherwise")
+@click.option(
+    "--may",
+    "permissions",
+    multiple=True,
+    type=click.Choice(services.PERMISSIONS),
+    help="what it may do; both unless said otherwise",
+)
 def add(name: str, permissions: tuple[str, ...]) -> None:
     """Make a service known and print its key, once."""
     with transaction() as session:
@@ -50,7 +56,13 @@ def list_(as_json: bool) -> None:
         return
     table = Table("name", "may", "active", "created", "last used")
     for row in rows:
-        table.add_row(row["name"], ", ".join(row["permissions"]), "yes" if row["is_active"] else "no", row["created_at"], row["last_used_at"] or "never")
+        table.add_row(
+            row["name"],
+            ", ".join(row["permissions"]),
+            "yes" if row["is_active"] else "no",
+            row["created_at"],
+            row["last_used_at"] or "never",
+        )
     print_tables(table)
 
 

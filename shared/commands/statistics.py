@@ -19,7 +19,13 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
 @click.command()
-@click.option("--days", type=click.IntRange(1, statistics.MAX_DAYS), default=statistics.DEFAULT_DAYS, show_default=True, help="how many days, today included")
+@click.option(
+    "--days",
+    type=click.IntRange(1, statistics.MAX_DAYS),
+    default=statistics.DEFAULT_DAYS,
+    show_default=True,
+    help="how many days, today included",
+)
 @AS_JSON
 def stats(days: int, as_json: bool) -> None:
     """Show what was sent, stored, delivered, seen and read, and how long it took."""
@@ -35,14 +41,21 @@ def stats(days: int, as_json: bool) -> None:
         for key, counts in found[f"by_{part}"].items():
             _add(table, f"{part} {key}", (counts[name] for name in statistics.COUNTS))
     print_tables(table)
-    times = Table("from event to", "notifications", *(f"p{percent} ms" for percent in statistics.PERCENTILES), title="the last 24 hours")
+    times = Table(
+        "from event to",
+        "notifications",
+        *(f"p{percent} ms" for percent in statistics.PERCENTILES),
+        title="the last 24 hours",
+    )
     for step, row in found["times"].items():
         _add(times, step, row.values())
     print_tables(times)
 
 
 @click.command()
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="how many connections are listed")
+@click.option(
+    "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="how many connections are listed"
+)
 @AS_JSON
 def connections(limit: int, as_json: bool) -> None:
     """Show who is connected, by role and through which gateway."""

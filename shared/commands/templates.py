@@ -19,7 +19,9 @@ from shared.templates import CHANGE, TemplateDraft
 as_json_option = click.option("--json", "as_json", is_flag=True, help="print JSON")
 name_argument = click.argument("name")
 locale_argument = click.argument("locale")
-version_option = click.option("--version", type=click.IntRange(1), help="which one; default: the active one, or else the newest")
+version_option = click.option(
+    "--version", type=click.IntRange(1), help="which one; default: the active one, or else the newest"
+)
 
 
 @click.group()
@@ -42,7 +44,13 @@ def list_(as_json: bool) -> None:
     table = Table("name", "locale", "newest", "active", "faults")
     for one in found:
         active = one["active_version"]
-        table.add_row(one["name"], one["locale"], str(one["newest_version"]), "the catalogue" if active is None else str(active), str(one["faults"]))
+        table.add_row(
+            one["name"],
+            one["locale"],
+            str(one["newest_version"]),
+            "the catalogue" if active is None else str(active),
+            str(one["faults"]),
+        )
     print_tables(table)
 
 
@@ -55,17 +63,28 @@ def show(name: str, locale: str, version: int | None, as_json: bool) -> None:
     """Print a version as `save` reads it: its title on the first line, the message below."""
     with transaction() as session:
         found = work.get(session, name, locale, version)
-    click.echo(json.dumps(work.as_json(found), indent=2, ensure_ascii=False) if as_json else f"{found.title}\n{found.message}")
+    click.echo(
+        json.dumps(work.as_json(found), indent=2, ensure_ascii=False) if as_json else f"{found.title}\n{found.message}"
+    )
 
 
 @templates.command()
 @name_argument
 @locale_argument
 @click.argument("file", type=click.File(encoding="utf-8"))
-@click.option("--format", "text_format", type=click.Choice(FORMATS), default="plain", show_default=True, help="of the message")
-@click.option("--variable", "variables", multiple=True, help="a key of the data that the catalogue does not name; several may be given")
+@click.option(
+    "--format", "text_format", type=click.Choice(FORMATS), default="plain", show_default=True, help="of the message"
+)
+@click.option(
+    "--variable",
+    "variables",
+    multiple=True,
+    help="a key of the data that the catalogue does not name; several may be given",
+)
 @click.option("--activate", "is_activated", is_flag=True, help="use it from the next event on")
-def save(name: str, locale: str, file: TextIO, text_format: str, variables: tuple[str, ...], is_activated: bool) -> None:
+def save(
+    name: str, locale: str, file: TextIO, text_format: str, variables: tuple[str, ...], is_activated: bool
+) -> None:
     """Check FILE (- for standard input) and keep it as the next version.
 
     Its first line is the title, what follows the message.
@@ -74,7 +93,9 @@ def save(name: str, locale: str, file: TextIO, text_format: str, variables: tupl
         title, _, message = file.read().partition("\n")
     except UnicodeDecodeError as error:
         raise click.ClickException(f"{file.name}: expected UTF-8: {error}") from None
-    draft = TemplateDraft(name=name, locale=locale, title=title.strip(), message=message.strip(), format=text_format, variables=variables)
+    draft = TemplateDraft(
+        name=name, locale=locale, title=title.strip(), message=message.strip(), format=text_format, variables=variables
+    )
     with transaction() as session:
         saved = work.save(session, draft)
         _record(session, saved, "saved")
@@ -123,8 +144,16 @@ def deactivate(name: str, locale: str) -> None:
         version = work.deactivate(session, name, locale)
         if version is not None:
             _record(session, found, "deactivated")
-    click.echo(f"{name}/{locale}: " + ("none was active" if version is None else f"version {version} is no longer active"))
+    click.echo(
+        f"{name}/{locale}: " + ("none was active" if version is None else f"version {version} is no longer active")
+    )
 
 
 def _record(session: Any, template: NotificationTemplate, change: str) -> None:
-    audit.record(session, Actor(COMMAND_LINE), CHANGE, f"{template.name}/{template.locale}", {"change": change, "version": template.version})
+    audit.record(
+        session,
+        Actor(COMMAND_LINE),
+        CHANGE,
+        f"{template.name}/{template.locale}",
+        {"change": change, "version": template.version},
+    )

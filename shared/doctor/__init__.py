@@ -97,6 +97,10 @@ def _examine_one(name: str, check: Check, settings: Settings) -> Iterator[Findin
     except NotificationError as error:
         yield wrong(name, error.message, "Mend what it says and look again.")
     except DBAPIError as error:
-        yield wrong(name, f"PostgreSQL refused: {str(error.orig).strip().partition(chr(10))[0]}", "Run `stagebloom migrate`; if it stays, see PostgreSQL's log.")
+        yield wrong(
+            name,
+            f"PostgreSQL refused: {str(error.orig).strip().partition(chr(10))[0]}",
+            "Run `stagebloom migrate`; if it stays, see PostgreSQL's log.",
+        )
     except Exception as error:  # noqa: BLE001  # a check that fails must not hide what the others find; texts of drivers may hold passwords
         yield wrong(name, f"the check failed ({type(error).__name__})", "Run with LOG_LEVEL=DEBUG, and report it.")

@@ -34,20 +34,45 @@ def _look(session: Session, settings: Settings) -> Iterator[Finding]:
     empty = [name for name, is_held in roles.items() if not is_held]
     unknown = sorted({*settings.send_roles, *settings.broadcast_roles} - roles.keys())
     if not people:
-        yield note("roles", "there are no people yet", "Record them with Directory.upsert_people(), or try `stagebloom seed --demo`.")
+        yield note(
+            "roles",
+            "there are no people yet",
+            "Record them with Directory.upsert_people(), or try `stagebloom seed --demo`.",
+        )
         return
     if empty:
-        yield note("roles", f"match nobody: {_some(empty)}", "Names are case-sensitive: compare them with Directory.set_roles().", roles=empty)
+        yield note(
+            "roles",
+            f"match nobody: {_some(empty)}",
+            "Names are case-sensitive: compare them with Directory.set_roles().",
+            roles=empty,
+        )
     if unknown:
-        yield note("roles", f"SEND_ROLES or BROADCAST_ROLES name roles that nobody has recorded: {_some(unknown)}", "Correct the setting, or record the role.", roles=unknown)
+        yield note(
+            "roles",
+            f"SEND_ROLES or BROADCAST_ROLES name roles that nobody has recorded: {_some(unknown)}",
+            "Correct the setting, or record the role.",
+            roles=unknown,
+        )
     if not empty and not unknown:
         yield fine("roles", f"every role is held: {_some(list(roles))}", roles=list(roles))
     without = list(session.scalars(WITHOUT, {"role": ROLE}))
     if len(without) == people:
-        yield wrong("people", f"none of {people} has a role: events for roles reach nobody", "Give roles with Directory.set_roles().", count=people)
+        yield wrong(
+            "people",
+            f"none of {people} has a role: events for roles reach nobody",
+            "Give roles with Directory.set_roles().",
+            count=people,
+        )
     elif without:
         count = "over 1,000" if len(without) > 1000 else str(len(without))
-        yield note("people", f"{count} active people have no role: {_some(without)}", "Give roles with Directory.set_roles(), or deactivate who has left.", people=without[:SHOWN], count=len(without))
+        yield note(
+            "people",
+            f"{count} active people have no role: {_some(without)}",
+            "Give roles with Directory.set_roles(), or deactivate who has left.",
+            people=without[:SHOWN],
+            count=len(without),
+        )
     else:
         yield fine("people", f"{people:,} active people, each with a role", count=people)
 

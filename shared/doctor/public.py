@@ -24,7 +24,11 @@ def check_websocket(settings: Settings) -> Iterator[Finding]:
     try:
         from shared.websocket import PATH, WebSocket
     except ImportError:
-        yield note("WebSocket", "wsproto is not installed here", "Run doctor where the gateway is installed: pip install stagebloom[gateway].")
+        yield note(
+            "WebSocket",
+            "wsproto is not installed here",
+            "Run doctor where the gateway is installed: pip install stagebloom[gateway].",
+        )
         return
     address = settings.public_address
     someone = _someone(settings) if can_issue_tokens(settings) else None
@@ -39,7 +43,10 @@ def check_websocket(settings: Settings) -> Iterator[Finding]:
     except Unavailable as error:
         yield wrong("WebSocket", f"{address}{PATH}: {error.message}", REMEDY, address=address)
         return
-    took = {"handshake_milliseconds": round(1000 * (opened - started), 1), "milliseconds": round(1000 * (time.monotonic() - started), 1)}
+    took = {
+        "handshake_milliseconds": round(1000 * (opened - started), 1),
+        "milliseconds": round(1000 * (time.monotonic() - started), 1),
+    }
     how = "handshake, connected, ping and pong" if someone else "handshake (there is nobody to connect as)"
     yield fine("WebSocket", f"{address}{PATH}: {how} in {took['milliseconds']} ms", address=address, **took)
 

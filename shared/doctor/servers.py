@@ -21,7 +21,9 @@ from shared.tasks import QUEUE_OF
 
 BROKER_SECONDS = 3.0
 ALMOST_FULL = 0.8
-CONNECTIONS = text("SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity WHERE backend_type = 'client backend'")
+CONNECTIONS = text(
+    "SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity WHERE backend_type = 'client backend'"
+)
 
 
 def check_database(settings: Settings) -> Iterator[Finding]:
@@ -33,12 +35,21 @@ def check_database(settings: Settings) -> Iterator[Finding]:
             used, most = session.execute(CONNECTIONS).one()
     except (OperationalError, PoolTimeout) as error:
         cause = str(getattr(error, "orig", error)).strip().partition("\n")[0]
-        yield wrong("PostgreSQL", f"{where} can't be reached: {cause}", "Start PostgreSQL, or set DATABASE_URL to where it runs.")
+        yield wrong(
+            "PostgreSQL",
+            f"{where} can't be reached: {cause}",
+            "Start PostgreSQL, or set DATABASE_URL to where it runs.",
+        )
         return
     took = round(1000 * (time.monotonic() - started), 1)
     details = {"address": where, "milliseconds": took, "connections": used, "max_connections": most}
     if used >= ALMOST_FULL * most:
-        yield wrong("PostgreSQL", f"{used} of {most} connections are taken", "Raise max_connections, or lower DATABASE_POOL_SIZE.", **details)
+        yield wrong(
+            "PostgreSQL",
+            f"{used} of {most} connections are taken",
+            "Raise max_connections, or lower DATABASE_POOL_SIZE.",
+            **details,
+        )
     else:
         yield fine("PostgreSQL", f"{where} answers in {took} ms; {used} of {most} connections", **details)
 
@@ -53,20 +64,44 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
             took = round(1000 * (time.monotonic() - started), 1)
             info: Any = client.info()
         except redis.RedisError as error:
-            yield wrong("Redis", f"{where} can't be reached ({type(error).__name__})", "Start Redis or Valkey, or set REDIS_URL to where it runs.")
+            yield wrong(
+                "Redis",
+                f"{where} can't be reached ({type(error).__name__})",
+                "Start Redis or Valkey, or set REDIS_URL to where it runs.",
+            )
             return
     memory, most = info["used_memory"], info.get("maxmemory", 0)
     details = {
-        "address": where, "milliseconds": took, "version": info.get("valkey_version") or info["redis_version"],
-        "used_memory_bytes": memory, "maxmemory_bytes": most, "connected_clients": info["connected_clients"],
-        "blocked_clients": info["blocked_clients"], "maxclients": info.get("maxclients"), "evicted_keys": info.get("evicted_keys", 0),
+        "address": where,
+        "milliseconds": took,
+        "version": info.get("valkey_version") or info["redis_version"],
+        "used_memory_bytes": memory,
+        "maxmemory_bytes": most,
+        "connected_clients": info["connected_clients"],
+        "blocked_clients": info["blocked_clients"],
+        "maxclients": info.get("maxclients"),
+        "evicted_keys": info.get("evicted_keys", 0),
     }
     if most and memory >= ALMOST_FULL * most:
-        yield wrong("Redis", f"{memory / 1e6:.0f} of {most / 1e6:.0f} MB are used", "Raise maxmemory; see what else lives there.", **details)
+        yield wrong(
+            "Redis",
+            f"{memory / 1e6:.0f} of {most / 1e6:.0f} MB are used",
+            "Raise maxmemory; see what else lives there.",
+            **details,
+        )
     elif info.get("evicted_keys") and not settings.broker_url:
-        yield wrong("Redis", f"{info['evicted_keys']} keys were evicted: doorbells may be among them", "Set maxmemory-policy noeviction.", **details)
+        yield wrong(
+            "Redis",
+            f"{info['evicted_keys']} keys were evicted: doorbells may be among them",
+            "Set maxmemory-policy noeviction.",
+            **details,
+        )
     else:
-        yield fine("Redis", f"{where} answers in {took} ms; {memory / 1e6:.1f} MB, {info['connected_clients']} clients", **details)
+        yield fine(
+            "Redis",
+            f"{where} answers in {took} ms; {memory / 1e6:.1f} MB, {info['connected_clients']} clients",
+            **details,
+        )
 
 
 def check_broker(settings: Settings) -> Iterator[Finding]:
@@ -79,12 +114,22 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
             depths = {queue: waiting_messages(connection, queue) for queue in sorted(set(QUEUE_OF.values()))}
     except Exception as error:  # noqa: BLE001  # kombu raises what its transport raises
-        yield wrong("broker", f"{where} can't be reached ({type(error).__name__})", "Start the broker, or set BROKER_URL. Events wait in PostgreSQL meanwhile.")
+        yield wrong(
+            "broker",
+            f"{where} can't be reached ({type(error).__name__})",
+            "Start the broker, or set BROKER_URL. Events wait in PostgreSQL meanwhile.",
+        )
         return
     shown = ", ".join(f"{queue} {depth}" for queue, depth in depths.items())
     full = [queue for queue, depth in depths.items() if depth >= settings.notification_queue_size]
     if full:
-        yield note("broker", f"full of doorbells: {', '.join(full)}", "Nothing is lost: start more workers, or see why those that run take none.", address=where, queues=depths)
+        yield note(
+            "broker",
+            f"full of doorbells: {', '.join(full)}",
+            "Nothing is lost: start more workers, or see why those that run take none.",
+            address=where,
+            queues=depths,
+        )
     else:
         yield fine("broker", f"{where} answers; waiting: {shown}", address=where, queues=depths)
 

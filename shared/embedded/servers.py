@@ -80,9 +80,9 @@ class EmbeddedServers:
             known["database_url"] = (
                 f"postgresql+psycopg2://{postgres.ROLE}:{password}@127.0.0.1:{port}/{postgres.DATABASE}"
             )
-            prepared.append(postgres.prepare(
-                self.data, account, port, password, new_password=is_new, durable=self._durable
-            ))
+            prepared.append(
+                postgres.prepare(self.data, account, port, password, new_password=is_new, durable=self._durable)
+            )
         if self._want_redis:
             valkey.forget_crash(self.data)
             port, password, _ = _port_and_password(known.get("redis_url"))
@@ -159,8 +159,11 @@ class EmbeddedServers:
     def _spawn(self, program: ServerProgram) -> subprocess.Popen[bytes]:
         with self.data.log_path(program.name).open("ab") as log:
             return spawn(
-                program.command, environment=program.environment, directory=program.directory,
-                output=log, stop_signal=program.stop_signal,
+                program.command,
+                environment=program.environment,
+                directory=program.directory,
+                output=log,
+                stop_signal=program.stop_signal,
             )
 
     def _wait(self, program: ServerProgram, process: subprocess.Popen[bytes]) -> None:

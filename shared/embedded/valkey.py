@@ -63,10 +63,17 @@ def prepare(data: DataDirectory, account: Account, port: int, password: str, *, 
     account.make_directory(directory)
     configuration = directory / "valkey.conf"
     escaped = str(directory).replace("\\", "\\\\").replace('"', '\\"')
-    write_private(configuration, CONFIGURATION.format(
-        port=port, password=password, directory=escaped, pid_file=PID_FILE,
-        fsync="everysec" if durable else "no",
-    ), account.owner)
+    write_private(
+        configuration,
+        CONFIGURATION.format(
+            port=port,
+            password=password,
+            directory=escaped,
+            pid_file=PID_FILE,
+            fsync="everysec" if durable else "no",
+        ),
+        account.owner,
+    )
     return ServerProgram(
         name="redis",
         command=account.command([str(program()), str(configuration)], STOP_SIGNAL),

@@ -185,7 +185,9 @@ def add_people(session: Session, people: list[OldPerson]) -> int:
     }
     added = set(session.scalars(ADD_PEOPLE, columns))
     pairs = [(name, one.external_id) for one in people if one.external_id in added for name in one.groups]
-    session.execute(ADD_MEMBERS, {"names": [name for name, _ in pairs], "ids": [external_id for _, external_id in pairs]})
+    session.execute(
+        ADD_MEMBERS, {"names": [name for name, _ in pairs], "ids": [external_id for _, external_id in pairs]}
+    )
     return len(added)
 
 
@@ -202,7 +204,11 @@ def _make_weeks(settings: Settings, taken: list[OldNotification], made: set[int]
 def add_notifications(session: Session, settings: Settings, taken: list[OldNotification], report: Report) -> None:
     """Insert the events and notifications that are not here yet, and mark read what has been read since."""
     report.events_added += session.execute(ADD_EVENTS, {"events": _events(settings, taken)}).rowcount  # type: ignore[attr-defined]
-    rows = {"keys": [one.key for one in taken], "recipients": [one.recipient for one in taken], "read": [one.read_at for one in taken]}
+    rows = {
+        "keys": [one.key for one in taken],
+        "recipients": [one.recipient for one in taken],
+        "read": [one.read_at for one in taken],
+    }
     added = int(session.scalar(ADD_NOTIFICATIONS, rows) or 0)
     report.notifications_added += added
     if added < len(taken):
@@ -219,15 +225,17 @@ def _events(settings: Settings, taken: list[OldNotification]) -> list[dict[str, 
     for key, those in members.items():
         first = those[0]
         event_type = first.event_type if first.event_type and first.event_type in catalog else DEFAULT_TYPE
-        events.append({
-            "first_id": first_event_id_at(first.created_at),
-            "event_type": event_type,
-            "category": catalog[event_type].category if event_type in catalog else "SYSTEM",
-            "notification_type": first.notification_type,
-            "texts": {settings.default_locale: {"title": first.title, "message": first.message}},
-            "search_text": fold(f"{first.title} {first.message}"),
-            "audience": [[USER + one.recipient] for one in those] if len(those) <= NAMED_PEOPLE else [],
-            "key": key,
-            "created_at": first.created_at.isoformat(),
-        })
+        events.append(
+            {
+                "first_id": first_event_id_at(first.created_at),
+                "event_type": event_type,
+                "category": catalog[event_type].category if event_type in catalog else "SYSTEM",
+                "notification_type": first.notification_type,
+                "texts": {settings.default_locale: {"title": first.title, "message": first.message}},
+                "search_text": fold(f"{first.title} {first.message}"),
+                "audience": [[USER + one.recipient] for one in those] if len(those) <= NAMED_PEOPLE else [],
+                "key": key,
+                "created_at": first.created_at.isoformat(),
+            }
+        )
     return events

@@ -128,7 +128,9 @@ class DjangoSource:
             "event_type": event_type,
         }
         query = select(*_raw(columns)).select_from(joined).order_by(created, identity)
-        yield from self._chunks(query if of_people is None else query.where(type_coerce(recipient, String()).in_(of_people)))
+        yield from self._chunks(
+            query if of_people is None else query.where(type_coerce(recipient, String()).in_(of_people))
+        )
 
     def _chunks(self, query: Any) -> Iterator[list[Any]]:
         rows = self._connection.execute(query, execution_options={"yield_per": CHUNK})

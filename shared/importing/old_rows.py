@@ -42,7 +42,9 @@ class Refusals:
             shown.append(str(identity))
 
     def as_list(self) -> list[dict[str, Any]]:
-        return [{"reason": reason, "rows": rows, "ids": self.examples[reason]} for reason, rows in self.counts.most_common()]
+        return [
+            {"reason": reason, "rows": rows, "ids": self.examples[reason]} for reason, rows in self.counts.most_common()
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,9 @@ def read_person(row: Any, refusals: Refusals) -> OldPerson:
         if NAME.fullmatch(name):
             groups.append(name)
         else:
-            refusals.add(f"person taken without {prefix.rstrip('_')}: it has spaces or one of & | , ; ! ( )", external_id)
+            refusals.add(
+                f"person taken without {prefix.rstrip('_')}: it has spaces or one of & | , ; ! ( )", external_id
+            )
     name = " ".join(part for part in (_clean(row.first_name), _clean(row.last_name)) if part)
     is_active = row.is_active is None or bool(row.is_active)
     return OldPerson(external_id, name or _clean(row.username), _clean(row.email) or None, is_active, groups)
@@ -154,7 +158,16 @@ class Reader:
         origin = f"notification:{digest.hex()}" if row.event is None else f"event:{str(row.event)[:100]}:{digest.hex()}"
         read_at = (_moment(row.read_at, self._rules.zone) or created_at) if row.is_read else None
         event_type = None if row.event_type is None else str(row.event_type).lower()
-        return OldNotification(f"{origin}:{again}" if again else origin, recipient, title, message, notification_type, event_type, created_at, read_at)
+        return OldNotification(
+            f"{origin}:{again}" if again else origin,
+            recipient,
+            title,
+            message,
+            notification_type,
+            event_type,
+            created_at,
+            read_at,
+        )
 
 
 def _text(name: str, value: Any, longest: int) -> str:

@@ -76,14 +76,22 @@ def compare(settings: Settings, source: DjangoSource, rules: Rules) -> Iterator[
                 differences.append(Difference(person.external_id, "person", "there", "missing"))
                 continue
             now = here._asdict()
-            differences += [Difference(person.external_id, what, value, now[what]) for what, value in before.items() if now[what] != value]
+            differences += [
+                Difference(person.external_id, what, value, now[what])
+                for what, value in before.items()
+                if now[what] != value
+            ]
         yield Chunk(len(old), sum(totals.values()), differences)
 
 
 def _as_dict(person: OldPerson, notifications: int, unread: int) -> dict[str, Any]:
     return {
-        "name": person.name, "email": person.email, "is_active": person.is_active, "groups": sorted(person.groups),
-        "notifications": notifications, "unread": unread,
+        "name": person.name,
+        "email": person.email,
+        "is_active": person.is_active,
+        "groups": sorted(person.groups),
+        "notifications": notifications,
+        "unread": unread,
     }
 
 

@@ -125,7 +125,11 @@ def erase_person(transact: Transact, external_id: str, actor: Actor, announce: C
     From the first of them on their tokens are refused and their connections closed (4503). Safe to do
     again after a failure. Raises: NotFound.
     """
-    closed = transact(lambda session: session.execute(CLOSE, {"external_id": external_id}).one_or_none()) if NAME.fullmatch(USER + external_id) else None
+    closed = (
+        transact(lambda session: session.execute(CLOSE, {"external_id": external_id}).one_or_none())
+        if NAME.fullmatch(USER + external_id)
+        else None
+    )
     if closed is None:
         raise unknown(external_id)
     announce()
@@ -164,7 +168,9 @@ def forget_in_archive(line: dict[str, Any], external_id: str) -> dict[str, Any] 
     event["exclude"] = [one for one in event.get("exclude", []) if one != name]
     others = [term for term in event.get("audience", []) if name not in term]
     if not others and event.get("audience"):
-        event.update(texts={locale: {"title": "", "message": ""} for locale in event.get("texts", {})}, data=dict(REDACTED))
+        event.update(
+            texts={locale: {"title": "", "message": ""} for locale in event.get("texts", {})}, data=dict(REDACTED)
+        )
         event.update(link=None, image=None, actions=[], thread_key=None, idempotency_key=None)
     event["audience"] = others
     return {"event": event}
@@ -203,7 +209,12 @@ def _delete_notifications(session: Session, user_id: int) -> int:
 
 def _redact_events(transact: Transact, name: str) -> int:
     """Take the name out of every event; no index leads there, so all are looked at, a piece at a time."""
-    values = {"name": name, "in_audience": json.dumps([[name]]), "in_exclude": json.dumps([name]), "redacted": json.dumps(REDACTED)}
+    values = {
+        "name": name,
+        "in_audience": json.dumps([[name]]),
+        "in_exclude": json.dumps([name]),
+        "redacted": json.dumps(REDACTED),
+    }
     after, redacted = -1, 0
     while True:
         last, changed = transact(partial(_redact_piece, values={**values, "after": after, "limit": EVENTS_AT_ONCE}))
@@ -231,7 +242,11 @@ def _hide_in_audit(transact: Transact, external_id: str, opaque_id: str) -> None
     def hide(session: Session, after: int) -> list[Any]:
         rows = session.execute(MENTIONED, {"after": after, "external_id": external_id, "limit": ROWS_AT_ONCE}).all()
         for row in rows:
-            known = {USER + external_id, external_id} if row.action.startswith(("people", "person", "membership")) else {USER + external_id}
+            known = (
+                {USER + external_id, external_id}
+                if row.action.startswith(("people", "person", "membership"))
+                else {USER + external_id}
+            )
             target, details = _without(row.target, known, opaque_id), _without(row.details, known, opaque_id)
             if (target, details) != (row.target, row.details):
                 session.execute(HIDE_TARGET, {"id": row.id, "target": target, "details": json.dumps(details)})

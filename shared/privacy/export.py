@@ -24,7 +24,9 @@ PERSON = text("""
 """)
 GROUPS = text('SELECT group_name AS "group" FROM memberships WHERE user_id = :user_id ORDER BY 1')
 CONNECTIONS = text("SELECT connected_at FROM websocket_connections WHERE user_id = :user_id ORDER BY 1")
-TEMPLATES = text("SELECT name, locale, version, created_at FROM notification_templates WHERE created_by = :user_id ORDER BY id")
+TEMPLATES = text(
+    "SELECT name, locale, version, created_at FROM notification_templates WHERE created_by = :user_id ORDER BY id"
+)
 NOTIFICATIONS = text("""
     SELECT event.*, notification.event_id AS position, delivered_at, seen_at, read_at, notification.archived_at, deleted_at
     FROM notifications notification JOIN notification_events event ON event.id = notification.event_id
@@ -58,8 +60,17 @@ def _export(transact: Transact, person: dict[str, Any], default_locale: str) -> 
     values = {"user_id": person.pop("user_id"), "actor": USER + person["id"]}
 
     def notification(row: Mapping[str, Any]) -> dict[str, Any]:
-        found = notification_json(SimpleNamespace(**row), choose_locale(row["texts"], person["locale"], default_locale), seen_at=row["seen_at"], read_at=row["read_at"])
-        return {**found, "texts": row["texts"], **{name: row[name] for name in ("delivered_at", "archived_at", "deleted_at")}}
+        found = notification_json(
+            SimpleNamespace(**row),
+            choose_locale(row["texts"], person["locale"], default_locale),
+            seen_at=row["seen_at"],
+            read_at=row["read_at"],
+        )
+        return {
+            **found,
+            "texts": row["texts"],
+            **{name: row[name] for name in ("delivered_at", "archived_at", "deleted_at")},
+        }
 
     counts: dict[str, int] = {}
     yield _line("person", person)
@@ -67,7 +78,12 @@ def _export(transact: Transact, person: dict[str, Any], default_locale: str) -> 
         rows = transact(_rows(statement, values))
         counts[kind] = len(rows)
         yield from (_line(kind, dict(row)) for row in rows)
-    for kind, statement, shape in (("notification", NOTIFICATIONS, notification), ("event", CAUSED, dict), ("delivery", DELIVERIES, dict), ("act", ACTS, dict)):
+    for kind, statement, shape in (
+        ("notification", NOTIFICATIONS, notification),
+        ("event", CAUSED, dict),
+        ("delivery", DELIVERIES, dict),
+        ("act", ACTS, dict),
+    ):
         counts[kind] = 0
         for rows in _pieces(transact, statement, values):
             counts[kind] += len(rows)

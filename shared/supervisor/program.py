@@ -50,8 +50,11 @@ class Program:
                 self.process = fork(self.command, write_end, self.stop_signal)
             else:
                 self.process = spawn(
-                    self.command, environment=self.environment, directory=self.directory,
-                    output=write_end, stop_signal=self.stop_signal,
+                    self.command,
+                    environment=self.environment,
+                    directory=self.directory,
+                    output=write_end,
+                    stop_signal=self.stop_signal,
                 )
         finally:
             os.close(write_end)

@@ -57,9 +57,7 @@ def what_is_missing(settings: Settings, commands: Mapping[str, str]) -> Callable
 
 
 def _gateway_is_ready(settings: Settings) -> bool:
-    connection = http.client.HTTPConnection(
-        address_of(settings).removeprefix("http://"), timeout=ANSWER_SECONDS
-    )
+    connection = http.client.HTTPConnection(address_of(settings).removeprefix("http://"), timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == 200

@@ -67,9 +67,16 @@ def run(
         guardian = Guardian()
         try:
             with Loop(output, guardian) as loop:
-                _run(loop, output, settings, servers, procfile.absolute().parent, commands,
-                     _default_steps(settings) if steps is None else steps,
-                     missing or what_is_missing(settings, commands))
+                _run(
+                    loop,
+                    output,
+                    settings,
+                    servers,
+                    procfile.absolute().parent,
+                    commands,
+                    _default_steps(settings) if steps is None else steps,
+                    missing or what_is_missing(settings, commands),
+                )
         finally:
             guardian.dismiss()
             output.close()
@@ -78,8 +85,14 @@ def run(
 
 
 def _run(
-    loop: Loop, output: Output, settings: Settings, servers: EmbeddedServers, directory: Path,
-    commands: Mapping[str, str], steps: Mapping[str, Callable[[], None]], missing: Callable[[], list[str]],
+    loop: Loop,
+    output: Output,
+    settings: Settings,
+    servers: EmbeddedServers,
+    directory: Path,
+    commands: Mapping[str, str],
+    steps: Mapping[str, Callable[[], None]],
+    missing: Callable[[], list[str]],
 ) -> None:
     """Loop, servers and programs, from the first start to the last end."""
     environment = _environment(settings)

@@ -77,9 +77,7 @@ def person_of(page: Page, role: str) -> str:
     return subheading.inner_text().split("user_")[1]
 
 
-def test_a_role_event_is_in_the_two_inboxes_it_names_and_in_no_other(
-    page: Page, inboxes: Inboxes
-) -> None:
+def test_a_role_event_is_in_the_two_inboxes_it_names_and_in_no_other(page: Page, inboxes: Inboxes) -> None:
     send(page, "Rapport PFE", "tuteur", "rh")
     for role in ("tuteur", "rh"):
         expect(item(inboxes[role], "Rapport PFE")).to_be_visible()
@@ -145,10 +143,8 @@ def test_all_read_and_all_cleared_reach_the_other_tab_too(
         expect(other.get_by_text("Nothing here yet")).to_be_visible()
 
 
-def test_markup_of_a_producer_is_shown_as_text_and_never_runs(
-    page: Page, inboxes: Inboxes
-) -> None:
-    evil = "<img src=x onerror=\"window.hacked=1\"><script>window.hacked=1</script>"
+def test_markup_of_a_producer_is_shown_as_text_and_never_runs(page: Page, inboxes: Inboxes) -> None:
+    evil = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
     send(page, evil, "stagiaire", message=f"<b>{evil}</b>")
     expect(item(inboxes["stagiaire"], evil).locator(".inbox-message")).to_have_text(f"<b>{evil}</b>")
     assert inboxes["stagiaire"].locator("img, script, b").count() == 0
@@ -192,9 +188,7 @@ COUNT_ARRIVALS = """(role) => {
 }"""
 
 
-def test_older_notifications_are_loaded_a_page_at_a_time(
-    demo: System, page: Page, inboxes: Inboxes
-) -> None:
+def test_older_notifications_are_loaded_a_page_at_a_time(demo: System, page: Page, inboxes: Inboxes) -> None:
     for number in range(25):
         record(demo, f"Numéro {number}", f"user_{person_of(page, 'admin')}")
     expect(badge(inboxes["admin"])).to_have_text("25")
@@ -225,9 +219,7 @@ def button(inboxes: Inboxes, name: str) -> Locator:
     return inboxes["tuteur"].get_by_role("button", name=name)
 
 
-def test_what_the_server_refuses_is_said_at_the_field_it_names(
-    page: Page, inboxes: Inboxes
-) -> None:
+def test_what_the_server_refuses_is_said_at_the_field_it_names(page: Page, inboxes: Inboxes) -> None:
     send(page, "", "rh")
     expect(page.locator("#result")).to_contain_text("title")
     expect(page.get_by_label("Title", exact=True)).to_have_attribute("aria-invalid", "true")
@@ -248,9 +240,7 @@ def test_the_page_fits_every_width(demo: System, page: Page, width: int) -> None
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_whoever_has_a_session_finds_their_inbox_on_the_plain_page(
-    demo: System, page: Page, inboxes: Inboxes
-) -> None:
+def test_whoever_has_a_session_finds_their_inbox_on_the_plain_page(demo: System, page: Page, inboxes: Inboxes) -> None:
     log_in(page)
     page.set_extra_http_headers({"X-Forwarded-For": "203.0.113.9"})  # no demonstration for a proxy's
     page.goto(demo.base_url)

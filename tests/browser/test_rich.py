@@ -43,7 +43,10 @@ SHOW = """async ([message, format]) => {
 def strict_page(client_page: Page) -> Page:
     """The blank page under the policy of our own pages, Trusted Types included."""
     headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
-    client_page.route(f"{ORIGIN}/strict", lambda route: route.fulfill(body="<!doctype html><body>", content_type="text/html", headers=headers))
+    client_page.route(
+        f"{ORIGIN}/strict",
+        lambda route: route.fulfill(body="<!doctype html><body>", content_type="text/html", headers=headers),
+    )
     client_page.goto(f"{ORIGIN}/strict")
     return client_page
 
@@ -57,7 +60,9 @@ def test_what_is_allowed_is_shown_as_elements(strict_page: Page) -> None:
     written = 'a &amp; &lt;b&gt; <b>b <i>c</i></b><br><ul><li>d</li><li><code>e</code></li></ul><a href="/x?a=1&amp;b=2">f</a> <a href="https://e.example/">g</a> 🎉'
     assert clean_rich("message", written) == written
     found = show(strict_page, written)
-    assert found["html"] == written.replace('<a href="/x?', f'<a href="{ORIGIN}/x?').replace('<a href="https://e.example/">', '<a href="https://e.example/" target="_blank" rel="noopener noreferrer">')
+    assert found["html"] == written.replace('<a href="/x?', f'<a href="{ORIGIN}/x?').replace(
+        '<a href="https://e.example/">', '<a href="https://e.example/" target="_blank" rel="noopener noreferrer">'
+    )
     assert found["title"] == "<b>Title</b>"
 
 
@@ -71,7 +76,9 @@ def test_nothing_of_an_attack_becomes_more_than_text(strict_page: Page) -> None:
     """As written, uncleaned: the browser side does not rely on the gateway."""
     for attack in ATTACKS:
         found = show(strict_page, f"x{attack}y")
-        assert set(found["tags"]) <= {"b", "i", "em", "strong", "a", "span", "ul", "ol", "li", "p", "br", "code"}, attack
+        assert set(found["tags"]) <= {"b", "i", "em", "strong", "a", "span", "ul", "ol", "li", "p", "br", "code"}, (
+            attack
+        )
         assert set(found["attributes"]) <= {"a.href", "a.target", "a.rel"}, attack
         assert set(found["links"]) <= {"http:", "https:"}, attack
         assert found["ran"] is False

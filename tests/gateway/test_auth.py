@@ -22,7 +22,13 @@ Forge = Callable[[Settings], str]
 
 
 def claims_of(settings: Settings, **changed: Any) -> dict[str, Any]:
-    claims = {"sub": "42", "iss": settings.jwt_issuer, "aud": settings.jwt_audience, "exp": datetime.now(UTC) + timedelta(hours=1), **changed}
+    claims = {
+        "sub": "42",
+        "iss": settings.jwt_issuer,
+        "aud": settings.jwt_audience,
+        "exp": datetime.now(UTC) + timedelta(hours=1),
+        **changed,
+    }
     return {name: value for name, value in claims.items() if value is not None}
 
 

@@ -129,7 +129,11 @@ def test_many_are_changed_in_chunks(me, company, settings, monkeypatch):
     monkeypatch.setattr(inbox, "MAX_CHANGES", 2)
     for _ in range(5):
         company.notify("42")
-    assert me("POST", "mark-all-read/").json == {"updated": 5, "unread_count": 0, "version": pytest.approx(10**15, rel=10)}
+    assert me("POST", "mark-all-read/").json == {
+        "updated": 5,
+        "unread_count": 0,
+        "version": pytest.approx(10**15, rel=10),
+    }
     assert me("DELETE", "clear-all/").json["deleted"] == 5
 
 
@@ -141,7 +145,10 @@ def test_what_arrives_meanwhile_is_not_swallowed(me, company, settings, monkeypa
 
     def and_meanwhile(session, *arguments):
         with transaction(settings) as other:
-            other.execute(text("UPDATE notifications SET recipient_id = :me WHERE event_id = :id"), {"me": user_id(settings, "42"), "id": early})
+            other.execute(
+                text("UPDATE notifications SET recipient_id = :me WHERE event_id = :id"),
+                {"me": user_id(settings, "42"), "id": early},
+            )
         return original(session, *arguments)
 
     monkeypatch.setattr(inbox, "mark_read", and_meanwhile)
@@ -229,7 +236,9 @@ def test_without_redis_reading_works_and_only_other_tabs_wait(company, settings,
 
 
 def test_after_a_failure_nobody_waits_for_redis_again_at_once(settings, closed_port):
-    announcer = Announcer(Authenticator(settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{closed_port}/0"})))
+    announcer = Announcer(
+        Authenticator(settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{closed_port}/0"}))
+    )
     assert not announcer.announce(StateMessage([1], all_read=True))
     announcer._authenticator = None  # type: ignore[assignment]  # whoever asks it now fails
     assert not announcer.announce(StateMessage([1], all_read=True))

@@ -37,7 +37,10 @@ def test_cookies_are_never_allowed_and_caches_keep_origins_apart(shared_app):
 
 def test_another_page_is_told_nothing(shared_app, client):
     for gateway, origin in ((shared_app, STRANGER), (client, FRIEND)):  # `client` allows no other origin
-        for answer in (gateway.get(LIST, headers={"Origin": origin}), gateway.options(LIST, headers={"Origin": origin, **PREFLIGHT})):
+        for answer in (
+            gateway.get(LIST, headers={"Origin": origin}),
+            gateway.options(LIST, headers={"Origin": origin, **PREFLIGHT}),
+        ):
             assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
 
 

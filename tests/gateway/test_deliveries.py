@@ -24,8 +24,14 @@ def made(company, settings):
     event = company.notify("sam", "ann")
     with transaction(settings) as session:
         return event, [
-            session.scalar(MAKE, {"event": event, "person": person, "channel": channel, "status": status, "reason": reason})
-            for person, channel, status, reason in (("sam", "email", "failed", "refused"), ("ann", "email", "sent", None), (None, "webhook", "pending", None))
+            session.scalar(
+                MAKE, {"event": event, "person": person, "channel": channel, "status": status, "reason": reason}
+            )
+            for person, channel, status, reason in (
+                ("sam", "email", "failed", "refused"),
+                ("ann", "email", "sent", None),
+                (None, "webhook", "pending", None),
+            )
         ]
 
 
@@ -67,7 +73,18 @@ def test_pages_follow_each_other(made, ask):
     assert ids(second) + ids(third) == [made[1][2], made[1][1]]
 
 
-@pytest.mark.parametrize("query", ["?status=lost", "?channel=pigeon", "?event=x", "?cursor=-1", "?page_size=1000", "?states=failed", "?status=failed&status=sent"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "?status=lost",
+        "?channel=pigeon",
+        "?event=x",
+        "?cursor=-1",
+        "?page_size=1000",
+        "?states=failed",
+        "?status=failed&status=sent",
+    ],
+)
 def test_a_wrong_parameter_is_refused_by_name(made, ask, query):
     answer = ask(query)
     assert answer.status_code == 400
@@ -78,11 +95,19 @@ def test_a_failed_one_is_sent_again_from_the_first_try_on(made, client, company,
     failed = made[1][0]
     answer = client.post(f"{ADDRESS}{failed}/replay/", headers=company.bearer("ann"))
     assert answer.status_code == 202
-    assert {name: answer.json[name] for name in ("id", "status", "reason", "attempts", "error")} == {"id": failed, "status": "pending", "reason": None, "attempts": 0, "error": None}
+    assert {name: answer.json[name] for name in ("id", "status", "reason", "attempts", "error")} == {
+        "id": failed,
+        "status": "pending",
+        "reason": None,
+        "attempts": 0,
+        "error": None,
+    }
     with connect(settings) as redis:
         assert redis.llen(DELIVERIES) == 1
     with transaction(settings) as session:
-        assert session.execute(text("SELECT actor, action, target FROM audit_log WHERE action LIKE 'delivery.%'")).one()[1:] == ("delivery.replay", str(failed))
+        assert session.execute(
+            text("SELECT actor, action, target FROM audit_log WHERE action LIKE 'delivery.%'")
+        ).one()[1:] == ("delivery.replay", str(failed))
 
 
 def test_one_that_was_sent_is_not_sent_again(made, client, company, settings):

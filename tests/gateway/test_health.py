@@ -39,7 +39,12 @@ def test_ready_with_everything(client):
 
 @pytest.mark.parametrize(
     ("name", "field", "scheme"),
-    [("database", "database_url", "postgresql+psycopg2"), ("redis", "redis_url", "redis"), ("broker", "broker_url", "redis"), ("broker", "broker_url", "amqp")],
+    [
+        ("database", "database_url", "postgresql+psycopg2"),
+        ("redis", "redis_url", "redis"),
+        ("broker", "broker_url", "redis"),
+        ("broker", "broker_url", "amqp"),
+    ],
 )
 @pytest.mark.parametrize("kind", ["closed_port", "silent_port"])
 def test_not_ready_without_one_of_them(name, field, scheme, kind, settings, request):
@@ -71,7 +76,9 @@ def test_not_ready_before_the_migrations(settings, clean):
 def test_alive_whatever_is_away(settings, closed_port):
     nowhere = f"redis://127.0.0.1:{closed_port}/0"
     database = f"postgresql+psycopg2://x:x@127.0.0.1:{closed_port}/x"
-    app = create_app(settings.model_copy(update={"database_url": database, "redis_url": nowhere, "broker_url": nowhere}))
+    app = create_app(
+        settings.model_copy(update={"database_url": database, "redis_url": nowhere, "broker_url": nowhere})
+    )
     answer = app.test_client().get("/healthz")
     assert (answer.status_code, answer.json) == (200, {"status": "ok"})
 

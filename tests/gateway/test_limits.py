@@ -43,7 +43,11 @@ def test_who_sends_too_fast_is_told_when_to_come_again_and_others_send_on(limite
 
 def test_every_way_of_sending_counts_together(limited, company):
     company.groups("role_rh")
-    calls = [(BROADCAST, TEXT), (ROLES, {**TEXT, "target_roles": ["rh"]}), (EVENTS, {**TEXT, "event_type": "system"})] * 3
+    calls = [
+        (BROADCAST, TEXT),
+        (ROLES, {**TEXT, "target_roles": ["rh"]}),
+        (EVENTS, {**TEXT, "event_type": "system"}),
+    ] * 3
     answers = [limited.post(address, json=body, headers=company.bearer("ann")).status_code for address, body in calls]
     assert 429 in answers[5:]
 
@@ -55,18 +59,30 @@ def test_who_asks_too_much_is_refused_too(limited, company):
 
 def test_two_gateways_count_together(limited, settings, company):
     other = create_app(settings.model_copy(update={"send_limits": {"admin": 5}})).test_client()
-    answers = [gateway.post(BROADCAST, json=TEXT, headers=company.bearer("ann")).status_code for _ in range(5) for gateway in (limited, other)]
+    answers = [
+        gateway.post(BROADCAST, json=TEXT, headers=company.bearer("ann")).status_code
+        for _ in range(5)
+        for gateway in (limited, other)
+    ]
     assert answers.count(429) >= 3
 
 
 def test_a_service_is_never_refused_for_its_pace(limited, company):
     headers = company.service("billing")
-    assert statuses(30, lambda: limited.post(EVENTS, json={**TEXT, "event_type": "system"}, headers=headers)) == [202] * 30
+    assert (
+        statuses(30, lambda: limited.post(EVENTS, json={**TEXT, "event_type": "system"}, headers=headers)) == [202] * 30
+    )
 
 
 def test_without_redis_sends_go_through_and_the_log_says_so(settings, company, closed_port, caplog):
     company.person("ann", "role_admin")
-    away = settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{closed_port}/0", "broker_url": settings.broker, "send_limits": {"admin": 1}})
+    away = settings.model_copy(
+        update={
+            "redis_url": f"redis://127.0.0.1:{closed_port}/0",
+            "broker_url": settings.broker,
+            "send_limits": {"admin": 1},
+        }
+    )
     client = create_app(away).test_client()
     with caplog.at_level(logging.WARNING):
         assert statuses(5, lambda: client.post(BROADCAST, json=TEXT, headers=company.bearer("ann"))) == [202] * 5

@@ -204,9 +204,13 @@ def test_what_is_older_than_the_retention_is_not_shown(me, company, settings, cl
     old = company.notify("42")
     too_old = first_event_id_at(datetime.now(UTC) - timedelta(days=settings.notification_retention_days, seconds=5))
     with transaction(settings) as session:
-        session.execute(text(f"CREATE TABLE notifications_old PARTITION OF notifications FOR VALUES FROM (0) TO ({too_old + 1})"))
+        session.execute(
+            text(f"CREATE TABLE notifications_old PARTITION OF notifications FOR VALUES FROM (0) TO ({too_old + 1})")
+        )
         session.execute(text("UPDATE notification_events SET id = :new WHERE id = :id"), {"new": too_old, "id": old})
-        session.execute(text("UPDATE notifications SET event_id = :new WHERE event_id = :id"), {"new": too_old, "id": old})
+        session.execute(
+            text("UPDATE notifications SET event_id = :new WHERE event_id = :id"), {"new": too_old, "id": old}
+        )
     try:
         assert ids(me(LIST + "?count=true")) == [kept]
         assert me(LIST + "?count=true")["count"] == 1

@@ -18,7 +18,11 @@ def document(client):
 
 
 def operations(document):
-    return [(path, method, operation) for path, methods in document["paths"].items() for method, operation in methods.items()]
+    return [
+        (path, method, operation)
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    ]
 
 
 def test_it_is_openapi_3_1_and_every_operation_is_whole(document):
@@ -72,12 +76,18 @@ def test_every_error_of_the_tree_that_http_can_answer_is_there_with_an_example(d
         return {kind, *(found for child in kind.__subclasses__() for found in below(child))}
 
     # Those that no door of HTTP raises: the root, settings, and the wait of a producer.
-    told = {kind for kind in below(errors.NotificationError) if kind.__module__ == "shared.errors"} - {errors.NotificationError, errors.SettingsError, errors.Timeout}
+    told = {kind for kind in below(errors.NotificationError) if kind.__module__ == "shared.errors"} - {
+        errors.NotificationError,
+        errors.SettingsError,
+        errors.Timeout,
+    }
     assert {type(error) for error in ERRORS} == told
     for error in ERRORS:
         content = document["components"]["responses"][str(error.status)]["content"]["application/json"]
         assert content["examples"][error.code]["value"] == {"error": error.as_dict()}
-    assert {status for door in DOORS.values() for status in errors_of(door)} <= {int(status) for status in document["components"]["responses"]}
+    assert {status for door in DOORS.values() for status in errors_of(door)} <= {
+        int(status) for status in document["components"]["responses"]
+    }
 
 
 def test_the_page_is_ours_alone_and_runs_nothing_inline(client):

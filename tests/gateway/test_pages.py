@@ -103,9 +103,7 @@ def test_before_the_company_is_in_the_demonstration_says_how_to_put_it_in(
 
 
 @pytest.mark.parametrize("host", ["localhost", "app.example.com"])
-def test_both_pages_run_no_inline_code_and_let_nobody_frame_them(
-    client: FlaskClient, host: str
-) -> None:
+def test_both_pages_run_no_inline_code_and_let_nobody_frame_them(client: FlaskClient, host: str) -> None:
     page = client.get("/", headers={"Host": host})
     policy: dict[str, Any] = dict(
         part.strip().split(" ", 1) for part in page.headers["Content-Security-Policy"].split(";")

@@ -71,7 +71,10 @@ def test_pages_counts_and_changes_touch_what_they_show(large, settings):
     work = {
         "first page": (lambda session: inbox.list_page(session, large, Filters(), Page(), oldest), 60),
         "deep page": (lambda session: inbox.list_page(session, large, Filters(), deep, oldest), 60),
-        "page back": (lambda session: inbox.list_page(session, large, Filters(), Page(newer_than=ids[5_000]), oldest), 60),
+        "page back": (
+            lambda session: inbox.list_page(session, large, Filters(), Page(newer_than=ids[5_000]), oldest),
+            60,
+        ),
         "unread page": (lambda session: inbox.list_page(session, large, Filters(is_read=False), Page(), oldest), 60),
         "one": (lambda session: inbox.get(session, large, ids[7], oldest), 3),
         "unread count": (lambda session: inbox.unread_counts(session, [large], oldest), 60),

@@ -51,7 +51,10 @@ def test_an_admin_may_erase_and_nobody_else_may(people, client, company, session
     answer = client.delete(BASE + "people/42/", headers=company.bearer("1"))
     assert answer.status_code == 200, answer.json
     assert answer.json["notifications"] == 1
-    assert session.execute(text("SELECT actor, target FROM audit_log WHERE action = 'person.erase'")).one() == ("user_1", answer.json["erased"])
+    assert session.execute(text("SELECT actor, target FROM audit_log WHERE action = 'person.erase'")).one() == (
+        "user_1",
+        answer.json["erased"],
+    )
     assert client.delete(BASE + "people/42/", headers=company.bearer("1")).status_code == 404
     refused = client.get(BASE + "export/", headers=company.bearer("42"))
     assert (refused.status_code, refused.json["error"]["details"]["reason"]) == (401, "unknown_person")
@@ -60,7 +63,9 @@ def test_an_admin_may_erase_and_nobody_else_may(people, client, company, session
 def test_an_admin_who_erases_themselves_leaves_no_name_in_the_log(people, client, company, session):
     answer = client.delete(BASE + "people/1/", headers=company.bearer("1"))
     assert answer.status_code == 200
-    assert session.scalars(text("SELECT actor FROM audit_log WHERE action = 'person.erase'")).all() == [answer.json["erased"]]
+    assert session.scalars(text("SELECT actor FROM audit_log WHERE action = 'person.erase'")).all() == [
+        answer.json["erased"]
+    ]
 
 
 def test_the_producers_directory_erases(people, settings, session):
@@ -87,4 +92,8 @@ def test_open_connections_of_the_erased_are_closed_for_good(system, company):
     with connect(system.base_url) as again:
         again.send(type="authenticate", token=token)
         assert again.wait_closed() in (4501, 4503)
-    wait_until(lambda: company.count("users WHERE external_id LIKE 'erased %'") == 1, "the workers finish it", explain=system.logs)
+    wait_until(
+        lambda: company.count("users WHERE external_id LIKE 'erased %'") == 1,
+        "the workers finish it",
+        explain=system.logs,
+    )

@@ -43,7 +43,9 @@ def test_what_is_sent_arrives(web):
 def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(chunked, web):
     large = b'{"title": "' + b"x" * 200_000 + b'"}'
     content = iter([large[:100_000], large[100_000:]]) if chunked else large
-    answer = web.post("/api/notifications/send-role-notification/", content=content, headers={"Content-Type": "application/json"})
+    answer = web.post(
+        "/api/notifications/send-role-notification/", content=content, headers={"Content-Type": "application/json"}
+    )
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_large")
     assert web.get(UNREAD).status_code == 200
 

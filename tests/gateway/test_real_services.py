@@ -25,7 +25,9 @@ def test_refusals_are_written_within_seconds_and_the_last_ones_at_the_end(system
     company.person("sam", "role_stagiaire")
 
     def try_to_send() -> None:
-        answer = httpx.post(system.base_url + BROADCAST, json={"title": "T", "message": "M"}, headers=company.bearer("sam"))
+        answer = httpx.post(
+            system.base_url + BROADCAST, json={"title": "T", "message": "M"}, headers=company.bearer("sam")
+        )
         assert answer.status_code == 403
 
     try_to_send()

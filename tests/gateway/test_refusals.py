@@ -29,7 +29,12 @@ def test_equal_refusals_are_one_row_with_their_number(served, company, settings)
         served.test_client().post(BROADCAST, json={}, headers=company.bearer("sam"))
     served.extensions["refusals"].flush()
     ((action, actor, target, details),) = rows(settings)
-    assert (action, actor, target, details["count"]) == ("permission.refused", "user_sam", "POST /api/notifications/send-broadcast/", 3)
+    assert (action, actor, target, details["count"]) == (
+        "permission.refused",
+        "user_sam",
+        "POST /api/notifications/send-broadcast/",
+        3,
+    )
     assert "admin" in details["reason"]
 
 

@@ -67,18 +67,44 @@ def public_pem(format_):
 
 
 REFUSED = {
-    "HS256 with the public key as secret": (lambda s: by_hand({"alg": "HS256", "kid": "first"}, public_pem(PublicFormat.SubjectPublicKeyInfo)), "algorithm"),
-    "the same in the older format": (lambda s: by_hand({"alg": "HS256", "kid": "first"}, public_pem(PublicFormat.PKCS1)), "algorithm"),
-    "RS256 in name, HMAC in truth": (lambda s: by_hand({"alg": "RS256", "kid": "first"}, public_pem(PublicFormat.SubjectPublicKeyInfo)), "signature"),
-    "HS256 with our own key": (lambda s: encode(s, s.jwt_audience, "42", datetime.now(UTC) + timedelta(hours=1)), "algorithm"),
+    "HS256 with the public key as secret": (
+        lambda s: by_hand({"alg": "HS256", "kid": "first"}, public_pem(PublicFormat.SubjectPublicKeyInfo)),
+        "algorithm",
+    ),
+    "the same in the older format": (
+        lambda s: by_hand({"alg": "HS256", "kid": "first"}, public_pem(PublicFormat.PKCS1)),
+        "algorithm",
+    ),
+    "RS256 in name, HMAC in truth": (
+        lambda s: by_hand({"alg": "RS256", "kid": "first"}, public_pem(PublicFormat.SubjectPublicKeyInfo)),
+        "signature",
+    ),
+    "HS256 with our own key": (
+        lambda s: encode(s, s.jwt_audience, "42", datetime.now(UTC) + timedelta(hours=1)),
+        "algorithm",
+    ),
     "unsigned": (lambda s: by_hand({"alg": "none", "kid": "first"}, b""), "algorithm"),
     "unsigned, RS256 in name": (lambda s: by_hand({"alg": "RS256", "kid": "first"}, b""), "signature"),
     "without an algorithm": (lambda s: by_hand({"kid": "first"}, b""), "algorithm"),
-    "with another RSA algorithm": (lambda s: jwt.encode(claims_of(), private_key("first"), algorithm="RS512", headers={"kid": "first"}), "algorithm"),
-    "with PSS": (lambda s: jwt.encode(claims_of(), private_key("first"), algorithm="PS256", headers={"kid": "first"}), "algorithm"),
+    "with another RSA algorithm": (
+        lambda s: jwt.encode(claims_of(), private_key("first"), algorithm="RS512", headers={"kid": "first"}),
+        "algorithm",
+    ),
+    "with PSS": (
+        lambda s: jwt.encode(claims_of(), private_key("first"), algorithm="PS256", headers={"kid": "first"}),
+        "algorithm",
+    ),
     "of a key nobody published": (lambda s: token("other"), "key"),
     "of a key nobody published under a known name": (lambda s: token("other", kid="first"), "signature"),
-    "with a key of its own in the header": (lambda s: jwt.encode(claims_of(), private_key("other"), algorithm="RS256", headers={"kid": "first", "jku": "http://127.0.0.1:1/", "jwk": {"kty": "RSA"}}), "signature"),
+    "with a key of its own in the header": (
+        lambda s: jwt.encode(
+            claims_of(),
+            private_key("other"),
+            algorithm="RS256",
+            headers={"kid": "first", "jku": "http://127.0.0.1:1/", "jwk": {"kty": "RSA"}},
+        ),
+        "signature",
+    ),
     "with a number as key id": (lambda s: by_hand({"alg": "RS256", "kid": 7}, b"x"), "malformed"),
     "expired": (lambda s: token(exp=datetime.now(UTC) - timedelta(seconds=1)), "expired"),
     "of another audience": (lambda s: token(aud="elsewhere"), "audience"),
@@ -131,20 +157,28 @@ def test_nobody_but_the_provider_issues_tokens(rs256, provider, company):
     environment = {"DATA_DIR": str(rs256.data_dir), "JWT_ALGORITHM": "RS256", "JWT_JWKS_URL": provider.url}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "stagebloom: JWT_ALGORITHM=RS256: tokens come from the identity provider; this installation only reads them\n"
+    assert (
+        done.stderr
+        == "stagebloom: JWT_ALGORITHM=RS256: tokens come from the identity provider; this installation only reads them\n"
+    )
 
 
 def test_the_demonstration_says_that_it_has_no_tokens(browser, company):
     for person, role in zip("1234", ("stagiaire", "tuteur", "rh", "admin"), strict=True):
         company.person(person, f"role_{role}")
     answer = browser.get("/api/demo/")
-    assert (answer.status_code, answer.json["error"]["details"]["reason"]) == (404, "tokens come from the identity provider")
+    assert (answer.status_code, answer.json["error"]["details"]["reason"]) == (
+        404,
+        "tokens come from the identity provider",
+    )
 
 
 def test_under_gevent_a_silent_provider_holds_up_nobody_who_does_not_need_it(settings, provider, company):
     """Real gateway, real sockets: one waits for a key, the others are served; then the key rotates."""
     company.person("42")
-    with GatewayProcess(settings, JWT_ALGORITHM="RS256", JWT_JWKS_URL=provider.url, JWT_JWKS_RETRY_SECONDS="1") as gateway:
+    with GatewayProcess(
+        settings, JWT_ALGORITHM="RS256", JWT_JWKS_URL=provider.url, JWT_JWKS_RETRY_SECONDS="1"
+    ) as gateway:
         with gateway.connect(token()) as client:
             assert client.received[0]["user"]["id"] == "42"
         provider.publish("first", "second")

@@ -43,7 +43,18 @@ def test_the_title_and_the_message_are_searched(me, company):
     assert titles(me("q=stage")) == ["Rappel", "Nouveau stage"]
 
 
-@pytest.mark.parametrize("asked", ["évaluation", "EVALUATION", "Évaluation", "valu", "e\u0301valuation", "ÉVALUATION terminée", "TERMINEE evaluation"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "évaluation",
+        "EVALUATION",
+        "Évaluation",
+        "valu",
+        "e\u0301valuation",
+        "ÉVALUATION terminée",
+        "TERMINEE evaluation",
+    ],
+)
 def test_accents_case_and_order_do_not_matter(asked, me, company):
     company.notify("42", title="Évaluation", message="Elle est terminée")
     company.notify("42", title="Autre", message="Rien")
@@ -63,7 +74,18 @@ def test_every_word_has_to_occur(me, company):
     assert titles(me("q=approuve+rejete")) == []
 
 
-@pytest.mark.parametrize(("asked", "expected"), [("100%", ["100% atteint"]), ("a_b", ["a_b"]), ("\\d", ["C:\\data"]), ("%%", []), ("__", []), ("/%", []), ("0/", [])])
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("100%", ["100% atteint"]),
+        ("a_b", ["a_b"]),
+        ("\\d", ["C:\\data"]),
+        ("%%", []),
+        ("__", []),
+        ("/%", []),
+        ("0/", []),
+    ],
+)
 def test_wildcards_are_letters_like_others(asked, expected, me, company):
     for title in ("100% atteint", "1000 atteint", "a_b", "axb", "C:\\data"):
         company.notify("42", title=title, message="m")
@@ -139,7 +161,21 @@ def test_a_search_looks_so_far_and_goes_on_from_there(me, company, monkeypatch):
     assert me(numbered["next"])["results"] == []
 
 
-@pytest.mark.parametrize("asked", ["", "q=", "q=a", "q=+++", "q=%20x%20", "q=%CC%81%CC%81", "q=" + "a" * 101, "q=a%00b", "q=" + "+".join("abcdefghijk"), "q=stage&q=rh"])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "",
+        "q=",
+        "q=a",
+        "q=+++",
+        "q=%20x%20",
+        "q=%CC%81%CC%81",
+        "q=" + "a" * 101,
+        "q=a%00b",
+        "q=" + "+".join("abcdefghijk"),
+        "q=stage&q=rh",
+    ],
+)
 def test_a_search_for_next_to_nothing_or_too_much_says_what_is_expected(asked, me):
     error = me(asked if asked else SEARCH, expected_status=400)["error"]
     assert (error["code"], error["details"]["field"]) == ("invalid_input", "q")

@@ -27,7 +27,9 @@ def send(client, company):
 
     def post(address, body, role="rh", **headers):
         data = json.dumps(body)  # ASCII, so that half a character can be sent as browsers send it
-        return client.post(address, data=data, content_type="application/json", headers={**company.bearer(who[role]), **headers})
+        return client.post(
+            address, data=data, content_type="application/json", headers={**company.bearer(who[role]), **headers}
+        )
 
     return post
 
@@ -94,7 +96,10 @@ def test_critical_is_for_those_who_may_send_to_roles(company, settings):
     assert answer.status_code == 403
     assert answer.json["error"]["message"] == "priority critical needs one of the roles admin, rh"
     assert company.count("notification_events") == 0
-    assert app.test_client().post(BROADCAST, json={**body, "priority": "high"}, headers=company.bearer("eve")).status_code == 202
+    assert (
+        app.test_client().post(BROADCAST, json={**body, "priority": "high"}, headers=company.bearer("eve")).status_code
+        == 202
+    )
 
 
 def test_the_same_key_sends_once(send, company):
@@ -203,14 +208,34 @@ BODIES = {
     "a text": (b'"x"', "application/json", 400, "invalid_input"),
     "null": (b"null", "application/json", 400, "invalid_input"),
     "a deep nest": (b"[" * 30_000, "application/json", 400, "invalid_input"),
-    "a deep nest in data": (json.dumps({**GOOD, "data": {}}).replace("{}", '{"a":' + "[" * 5000 + "]" * 5000 + "}").encode(), "application/json", 400, "invalid_input"),
+    "a deep nest in data": (
+        json.dumps({**GOOD, "data": {}}).replace("{}", '{"a":' + "[" * 5000 + "]" * 5000 + "}").encode(),
+        "application/json",
+        400,
+        "invalid_input",
+    ),
     "a number without end": (b'{"title": ' + b"9" * 60_000 + b"}", "application/json", 400, "invalid_input"),
-    "infinity in data": (b'{"target_roles":["rh"],"title":"T","message":"M","data":{"a":1e999}}', "application/json", 400, "invalid_input"),
-    "not a number in data": (b'{"target_roles":["rh"],"title":"T","message":"M","data":{"a":NaN}}', "application/json", 400, "invalid_input"),
+    "infinity in data": (
+        b'{"target_roles":["rh"],"title":"T","message":"M","data":{"a":1e999}}',
+        "application/json",
+        400,
+        "invalid_input",
+    ),
+    "not a number in data": (
+        b'{"target_roles":["rh"],"title":"T","message":"M","data":{"a":NaN}}',
+        "application/json",
+        400,
+        "invalid_input",
+    ),
     "too much": (b'{"title": "' + b"x" * 70_000 + b'"}', "application/json", 413, "too_large"),
     "a form": (b"title=T", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
     "no type": (json.dumps(GOOD).encode(), None, 415, "unsupported_media_type"),
-    "a text type, as a form of another site could send": (json.dumps(GOOD).encode(), "text/plain", 415, "unsupported_media_type"),
+    "a text type, as a form of another site could send": (
+        json.dumps(GOOD).encode(),
+        "text/plain",
+        415,
+        "unsupported_media_type",
+    ),
 }
 
 

@@ -26,7 +26,12 @@ def billing(company):
 
 def members(settings, group):
     with transaction(settings) as session:
-        return list(session.scalars(text("SELECT external_id FROM memberships JOIN users ON id = user_id WHERE group_name = :g ORDER BY 1"), {"g": group}))
+        return list(
+            session.scalars(
+                text("SELECT external_id FROM memberships JOIN users ON id = user_id WHERE group_name = :g ORDER BY 1"),
+                {"g": group},
+            )
+        )
 
 
 def audited(settings, action):
@@ -75,7 +80,13 @@ def test_everything_an_event_can_say_can_be_said(client, billing, company, setti
 
 @pytest.mark.parametrize(
     ("change", "field"),
-    [({"event_type": None}, "event_type"), ({"event_type": "party"}, "event_type"), ({"data": {}}, "data"), ({"target_roles": []}, "audience"), ({"titel": "x"}, "field")],
+    [
+        ({"event_type": None}, "event_type"),
+        ({"event_type": "party"}, "event_type"),
+        ({"data": {}}, "data"),
+        ({"target_roles": []}, "audience"),
+        ({"titel": "x"}, "field"),
+    ],
 )
 def test_a_wrong_event_is_refused_by_field(change, field, client, billing, company):
     answer = client.post(EVENTS, json={**EVENT, **change}, headers=billing)
@@ -87,7 +98,11 @@ def test_a_service_sees_its_own_events_and_admins_see_all(client, billing, compa
     company.person("ann", "role_admin")
     event_id = client.post(EVENTS, json=EVENT, headers=billing).json["event_id"]
     own = client.get(f"{EVENTS}{event_id}/", headers=billing).json
-    assert (own["status"], own["source"], own["batches"]) == ("pending", "service:billing", {"total": 0, "stored": 0, "published": 0})
+    assert (own["status"], own["source"], own["batches"]) == (
+        "pending",
+        "service:billing",
+        {"total": 0, "stored": 0, "published": 0},
+    )
     assert "texts" not in own
     assert client.get(f"{EVENTS}{event_id}/", headers=company.service("other")).status_code == 404
     assert client.get(f"{EVENTS}{event_id}/", headers=company.bearer("ann")).json == own
@@ -117,7 +132,11 @@ def test_an_event_of_a_service_reaches_its_people(system, company):
 
     def is_published():
         event = httpx.get(f"{system.base_url}{EVENTS}{event_id}/", headers=headers).json()
-        return (event["status"], event["recipient_count"], event["batches"]) == ("processed", 1, {"total": 1, "stored": 1, "published": 1})
+        return (event["status"], event["recipient_count"], event["batches"]) == (
+            "processed",
+            1,
+            {"total": 1, "stored": 1, "published": 1},
+        )
 
     wait_until(is_published, "the event is published", explain=system.logs)
 
@@ -128,8 +147,19 @@ def test_people_are_added_changed_and_left_alone(client, billing, settings):
     people[7]["name"] = "Changed"
     assert client.post(PEOPLE, json={"people": people}, headers=billing).json == {"changed": 1}
     shown = client.get(f"{PEOPLE}7/", headers=billing).json
-    assert shown == {"id": "7", "name": "Changed", "email": "7@example.test", "phone": None, "locale": None, "timezone": None, "is_active": True, "groups": []}
-    assert [(actor, details["count"], details["changed"]) for actor, _, details in audited(settings, "people.upsert")] == [("service:billing", 1000, 1), ("service:billing", 1000, 1000)]
+    assert shown == {
+        "id": "7",
+        "name": "Changed",
+        "email": "7@example.test",
+        "phone": None,
+        "locale": None,
+        "timezone": None,
+        "is_active": True,
+        "groups": [],
+    }
+    assert [
+        (actor, details["count"], details["changed"]) for actor, _, details in audited(settings, "people.upsert")
+    ] == [("service:billing", 1000, 1), ("service:billing", 1000, 1000)]
     assert client.get(f"{PEOPLE}nobody/", headers=billing).status_code == 404
     assert client.get(f"{PEOPLE}%00/", headers=billing).status_code == 404
 
@@ -144,11 +174,24 @@ def test_the_deactivated_get_in_no_more_until_they_are_activated(client, billing
 
 def test_groups_and_memberships_change_in_bulk_and_as_a_whole(client, billing, company, settings):
     company.people(["1", "2", "3"])
-    assert client.post("/api/notifications/groups/", json={"groups": ["stage_8", "stage_3"]}, headers=billing).json == {"changed": 1}
-    body = {"add": {"stage_8": ["1", 2], "stage_9": ["1"]}, "remove": {"stage_3": ["sam"]}, "sync": {"role_rh": ["2", "3"]}}
+    assert client.post("/api/notifications/groups/", json={"groups": ["stage_8", "stage_3"]}, headers=billing).json == {
+        "changed": 1
+    }
+    body = {
+        "add": {"stage_8": ["1", 2], "stage_9": ["1"]},
+        "remove": {"stage_3": ["sam"]},
+        "sync": {"role_rh": ["2", "3"]},
+    }
     assert client.post(MEMBERSHIPS, json=body, headers=billing).json == {"changed": 5}
-    assert [members(settings, name) for name in ("stage_8", "stage_9", "stage_3", "role_rh")] == [["1", "2"], ["1"], [], ["2", "3"]]
-    answer = client.post(MEMBERSHIPS, json={"add": {"stage_8": ["3"]}, "sync": {"role_rh": ["nobody"]}}, headers=billing)
+    assert [members(settings, name) for name in ("stage_8", "stage_9", "stage_3", "role_rh")] == [
+        ["1", "2"],
+        ["1"],
+        [],
+        ["2", "3"],
+    ]
+    answer = client.post(
+        MEMBERSHIPS, json={"add": {"stage_8": ["3"]}, "sync": {"role_rh": ["nobody"]}}, headers=billing
+    )
     assert (answer.status_code, answer.json["error"]["details"]["unknown"]) == (400, ["nobody"])
     assert members(settings, "stage_8") == ["1", "2"]
     assert len(audited(settings, "memberships.change")) == 1

@@ -22,7 +22,9 @@ OWN = "/api/notifications/notifications/statistics/"
 SYSTEM = "/api/notifications/system-stats/"
 STATUS = "/api/notifications/connections/status/"
 
-GATEWAY = text("INSERT INTO gateways (name, heard_at) VALUES ('test', now() - make_interval(secs => :ago)) RETURNING id")
+GATEWAY = text(
+    "INSERT INTO gateways (name, heard_at) VALUES ('test', now() - make_interval(secs => :ago)) RETURNING id"
+)
 CONNECT = text("""
     INSERT INTO websocket_connections (gateway_id, number, user_id, connected_at)
     SELECT :gateway_id, number, person, now() FROM unnest(CAST(:people AS bigint[])) WITH ORDINALITY AS here (person, number)
@@ -60,7 +62,10 @@ def test_ones_own_inbox_is_counted_by_type_category_and_day(client: FlaskClient,
     assert found == {
         **in_all,
         "read_rate": 0.3333,
-        "by_type": {"info": {"total": 2, "unread": 1, "seen": 1, "read": 1}, "warning": {"total": 1, "unread": 1, "seen": 0, "read": 0}},
+        "by_type": {
+            "info": {"total": 2, "unread": 1, "seen": 1, "read": 1},
+            "warning": {"total": 1, "unread": 1, "seen": 0, "read": 0},
+        },
         "by_category": {"SYSTEM": in_all},
         "by_day": {today: in_all},
     }
@@ -68,7 +73,16 @@ def test_ones_own_inbox_is_counted_by_type_category_and_day(client: FlaskClient,
 
 def test_an_empty_inbox_has_no_rate(client: FlaskClient, company: Company) -> None:
     company.person("1")
-    assert get(client, company, "1", OWN) == {"total": 0, "unread": 0, "seen": 0, "read": 0, "read_rate": None, "by_type": {}, "by_category": {}, "by_day": {}}
+    assert get(client, company, "1", OWN) == {
+        "total": 0,
+        "unread": 0,
+        "seen": 0,
+        "read": 0,
+        "read_rate": None,
+        "by_type": {},
+        "by_category": {},
+        "by_day": {},
+    }
 
 
 def test_system_statistics_are_for_administrators(client: FlaskClient, company: Company) -> None:
@@ -79,7 +93,9 @@ def test_system_statistics_are_for_administrators(client: FlaskClient, company: 
     found = get(client, company, "1", SYSTEM)
     assert found["total"] == dict.fromkeys(("sent", "stored", "delivered", "seen", "read", "deleted"), 0)
     assert found["delivery_success_rate"] is None
-    assert found["times"] == {step: {"notifications": 0, "p50_ms": None, "p95_ms": None, "p99_ms": None} for step in ("store", "socket")}
+    assert found["times"] == {
+        step: {"notifications": 0, "p50_ms": None, "p95_ms": None, "p99_ms": None} for step in ("store", "socket")
+    }
     assert found["queue"]["oldest_unprocessed_seconds"] is None
     assert set(found["queue"]["broker"]) >= {"events", "bulk", "upkeep"}
     get(client, company, "1", f"{SYSTEM}?days=0", status=400)
@@ -89,22 +105,38 @@ def test_system_statistics_are_for_administrators(client: FlaskClient, company: 
 def test_times_are_read_out_of_the_histogram(client: FlaskClient, company: Company, settings: Settings) -> None:
     company.person("1", "role_admin")
     with transaction(settings) as session:
-        session.execute(text("INSERT INTO hourly_times SELECT date_trunc('hour', now()), 'store', bucket, people FROM (VALUES (16, 60), (24, 35), (40, 5)) AS v (bucket, people)"))
+        session.execute(
+            text(
+                "INSERT INTO hourly_times SELECT date_trunc('hour', now()), 'store', bucket, people FROM (VALUES (16, 60), (24, 35), (40, 5)) AS v (bucket, people)"
+            )
+        )
         session.execute(text("INSERT INTO hourly_times VALUES (now() - interval '2 days', 'store', 80, 1000)"))
-    assert get(client, company, "1", SYSTEM)["times"]["store"] == {"notifications": 100, "p50_ms": 16.0, "p95_ms": 64.0, "p99_ms": 1024.0}
+    assert get(client, company, "1", SYSTEM)["times"]["store"] == {
+        "notifications": 100,
+        "p50_ms": 16.0,
+        "p95_ms": 64.0,
+        "p99_ms": 1024.0,
+    }
 
 
 def test_what_waits_and_for_how_long(client: FlaskClient, company: Company, settings: Settings) -> None:
     company.person("1", "role_admin")
     event_id = company.notify("1")
     with transaction(settings) as session:
-        session.execute(text("UPDATE notification_events SET status = 'pending', created_at = now() - interval '90 seconds' WHERE id = :id"), {"id": event_id})
+        session.execute(
+            text(
+                "UPDATE notification_events SET status = 'pending', created_at = now() - interval '90 seconds' WHERE id = :id"
+            ),
+            {"id": event_id},
+        )
     queue_now = get(client, company, "1", SYSTEM)["queue"]
     assert queue_now["pending"] == 1
     assert 90 <= queue_now["oldest_unprocessed_seconds"] < 120
 
 
-def test_everyone_sees_their_own_connections_and_administrators_all(client: FlaskClient, company: Company, settings: Settings) -> None:
+def test_everyone_sees_their_own_connections_and_administrators_all(
+    client: FlaskClient, company: Company, settings: Settings
+) -> None:
     admin = company.person("1", "role_admin")
     one, two = company.people(["2", "3"], "role_rh")
     connect(settings, [admin, one, two, two])
@@ -129,7 +161,11 @@ def test_the_commands_print_what_the_api_says(company: Company, settings: Settin
     found = json.loads(CliRunner().invoke(connections, ["--json"]).output)
     assert (found["total"], found["connections"][0]["user"]["id"]) == (1, "1")
     assert json.loads(CliRunner().invoke(queue, ["--json"]).output)["pending"] == 0
-    for command, words in ((stats, "in all"), (connections, "1 connections of 1 people"), (queue, "oldest unprocessed")):
+    for command, words in (
+        (stats, "in all"),
+        (connections, "1 connections of 1 people"),
+        (queue, "oldest unprocessed"),
+    ):
         outcome = CliRunner().invoke(command, [])
         assert outcome.exit_code == 0, outcome.output
         assert words in outcome.output
@@ -138,12 +174,14 @@ def test_the_commands_print_what_the_api_says(company: Company, settings: Settin
 def test_statistics_read_counts_and_count_nothing(company: Company, settings: Settings) -> None:
     """A year of every role, type and category: still one short range of one small table."""
     with transaction(settings) as session:
-        session.execute(text("""
+        session.execute(
+            text("""
             INSERT INTO daily_counts (day, role, notification_type, category, sent, stored)
             SELECT current_date - day, role, type, 'C' || category, 10, 1000000
             FROM generate_series(0, 365) AS day, unnest(ARRAY['', 'rh', 'admin', 'tuteur', 'stagiaire']) AS role,
                  unnest(ARRAY['info', 'success', 'warning', 'error']) AS type, generate_series(1, 9) AS category
-        """))
+        """)
+        )
     with transaction(settings) as session:
         began = time.perf_counter()
         found = system_counts(session)

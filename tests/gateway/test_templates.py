@@ -27,7 +27,9 @@ def call(client, company):
 
 def changes(settings):
     with transaction(settings) as session:
-        rows = session.scalars(select(AuditRecord).where(AuditRecord.action == "template.change").order_by(AuditRecord.id))
+        rows = session.scalars(
+            select(AuditRecord).where(AuditRecord.action == "template.change").order_by(AuditRecord.id)
+        )
         return [(row.actor, row.target, row.details["change"], row.details["version"]) for row in rows]
 
 
@@ -35,14 +37,27 @@ def test_from_a_draft_to_the_next_event_s_words_and_back(call, settings, company
     company.person("7", "stage_7")
     saved = call("post", FR, GOOD)
     assert saved.status_code == 201
-    assert {**GOOD, "name": "stage_update", "locale": "fr", "version": 1, "format": "plain", "is_active": False}.items() <= saved.json.items()
+    assert {
+        **GOOD,
+        "name": "stage_update",
+        "locale": "fr",
+        "version": 1,
+        "format": "plain",
+        "is_active": False,
+    }.items() <= saved.json.items()
 
-    assert call("post", FR + "preview/", {"data": {"stage_id": 7, "who": "<b>"}}).json == {"title": "Stage 7", "message": "Bonjour <b>", "format": "plain"}
+    assert call("post", FR + "preview/", {"data": {"stage_id": 7, "who": "<b>"}}).json == {
+        "title": "Stage 7",
+        "message": "Bonjour <b>",
+        "format": "plain",
+    }
     assert call("post", FR + "1/activate/").json["is_active"] is True
     second = call("post", FR, {**GOOD, "message": "Salut", "activate": True})
     assert (second.json["version"], second.json["is_active"]) == (2, True)
     assert [(one["version"], one["is_active"]) for one in call("get", FR).json["results"]] == [(2, True), (1, False)]
-    assert call("get", BASE).json == {"results": [{"name": "stage_update", "locale": "fr", "newest_version": 2, "active_version": 2, "faults": 0}]}
+    assert call("get", BASE).json == {
+        "results": [{"name": "stage_update", "locale": "fr", "newest_version": 2, "active_version": 2, "faults": 0}]
+    }
 
     with transaction(settings) as session:
         event = record_event(session, EventDraft(event_type="stage_update", data={"stage_id": 7}))
@@ -52,7 +67,14 @@ def test_from_a_draft_to_the_next_event_s_words_and_back(call, settings, company
     assert call("post", FR + "deactivate/").json["deactivated_version"] is None
     assert changes(settings) == [
         ("user_ann", "stage_update/fr", *change)
-        for change in [("saved", 1), ("activated", 1), ("saved", 2), ("activated", 2), ("activated", 1), ("deactivated", 1)]
+        for change in [
+            ("saved", 1),
+            ("activated", 1),
+            ("saved", 2),
+            ("activated", 2),
+            ("activated", 1),
+            ("deactivated", 1),
+        ]
     ]
     with transaction(settings) as session:
         assert all(session.scalars(select(NotificationTemplate.created_by)))
@@ -82,7 +104,16 @@ def test_a_draft_at_fault_is_refused_with_its_line_and_nothing_is_kept(call, com
 
 
 def test_a_draft_can_be_previewed_before_it_is_saved(call, company):
-    answer = call("post", FR + "preview/", {**GOOD, "format": "rich", "message": "<b>{{ who }}</b><script>x</script>", "data": {"stage_id": 1, "who": "<i>"}})
+    answer = call(
+        "post",
+        FR + "preview/",
+        {
+            **GOOD,
+            "format": "rich",
+            "message": "<b>{{ who }}</b><script>x</script>",
+            "data": {"stage_id": 1, "who": "<i>"},
+        },
+    )
     assert answer.json == {"title": "Stage 1", "message": "<b>&lt;i&gt;</b>", "format": "rich"}
     refused = call("post", FR + "preview/", {**GOOD, "data": {}})
     assert refused.status_code == 400
@@ -90,7 +121,16 @@ def test_a_draft_can_be_previewed_before_it_is_saved(call, company):
     assert company.count("notification_templates") == 0
 
 
-@pytest.mark.parametrize(("method", "address"), [("get", FR), ("post", FR + "preview/"), ("post", FR + "1/activate/"), ("post", FR + "deactivate/"), ("post", f"{BASE}x/y/9/activate/")])
+@pytest.mark.parametrize(
+    ("method", "address"),
+    [
+        ("get", FR),
+        ("post", FR + "preview/"),
+        ("post", FR + "1/activate/"),
+        ("post", FR + "deactivate/"),
+        ("post", f"{BASE}x/y/9/activate/"),
+    ],
+)
 def test_what_is_not_there_is_404(call, method, address):
     assert call(method, address, {}).status_code == 404
 
@@ -104,7 +144,14 @@ def test_a_name_that_the_catalogue_does_not_know_is_refused(call, company, name)
 
 @pytest.mark.parametrize(
     ("method", "address"),
-    [("get", BASE), ("get", FR), ("post", FR), ("post", FR + "preview/"), ("post", FR + "1/activate/"), ("post", FR + "deactivate/")],
+    [
+        ("get", BASE),
+        ("get", FR),
+        ("post", FR),
+        ("post", FR + "preview/"),
+        ("post", FR + "1/activate/"),
+        ("post", FR + "deactivate/"),
+    ],
 )
 def test_only_admins_come_in(call, client, company, method, address):
     company.person("rob", "role_rh")
@@ -117,7 +164,11 @@ def test_only_admins_come_in(call, client, company, method, address):
 
 def test_a_rich_message_sent_over_http_is_listed_cleaned_and_named_so(call, client, company):
     company.person("sam", "role_stagiaire")
-    sent = call("post", "/api/notifications/send-broadcast/", {"title": "<b>T</b>", "message": "<b onclick=x>M</b><script>x</script>", "format": "rich"})
+    sent = call(
+        "post",
+        "/api/notifications/send-broadcast/",
+        {"title": "<b>T</b>", "message": "<b onclick=x>M</b><script>x</script>", "format": "rich"},
+    )
     assert sent.status_code == 202
     event_id = company.notify("sam", title="<i>T</i>", message="<b>M</b><img src=x onerror=y>", format="rich")
     shown = client.get(f"/api/notifications/notifications/{event_id}/", headers=company.bearer("sam")).json

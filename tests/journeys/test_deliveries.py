@@ -84,18 +84,33 @@ def test_critical_news_reach_whom_the_socket_did_not_and_the_webhook_gets_everyt
     company: Company, settings: Settings, workers: Workers, mail_server: MailServer, receiver: Receiver
 ) -> None:
     company.people(["1", "2", "3"], "role_rh")
-    change(settings, "UPDATE users SET email = external_id || '@example.org', locale = CASE external_id WHEN '2' THEN 'en' ELSE 'fr' END")
+    change(
+        settings,
+        "UPDATE users SET email = external_id || '@example.org', locale = CASE external_id WHEN '2' THEN 'en' ELSE 'fr' END",
+    )
     texts = {"fr": {"title": "Évacuation", "message": "Sortez"}, "en": {"title": "Evacuation", "message": "Get out"}}
     with transaction(settings) as session:
-        critical = record_event(session, EventDraft(audience=["role_rh"], texts=texts, priority="critical"), settings).id
+        critical = record_event(
+            session, EventDraft(audience=["role_rh"], texts=texts, priority="critical"), settings
+        ).id
         normal = record_event(session, EventDraft(audience=["role_rh"], texts=texts), settings).id
     ring(PROCESS_EVENT)
     wait_until(lambda: company.count("notifications") == 6, "both are stored", explain=workers.log)
-    change(settings, f"UPDATE notifications SET delivered_at = now() WHERE event_id = {critical} AND recipient_id = (SELECT id FROM users WHERE external_id = '3')")
-    wait_until(lambda: change(settings, "SELECT 1 FROM delivery_plans WHERE due_at <= now()"), "the time to confirm is over", explain=workers.log)
+    change(
+        settings,
+        f"UPDATE notifications SET delivered_at = now() WHERE event_id = {critical} AND recipient_id = (SELECT id FROM users WHERE external_id = '3')",
+    )
+    wait_until(
+        lambda: change(settings, "SELECT 1 FROM delivery_plans WHERE due_at <= now()"),
+        "the time to confirm is over",
+        explain=workers.log,
+    )
     ring(SEND_EMAILS)
     wait_until(lambda: len(mail_server.mails) == 2, "two mails arrive", explain=workers.log)
-    assert {recipient: str(mails[0]["Subject"]) for recipient, mails in mail_server.mails_by_recipient.items()} == {"1@example.org": "Évacuation", "2@example.org": "Evacuation"}
+    assert {recipient: str(mails[0]["Subject"]) for recipient, mails in mail_server.mails_by_recipient.items()} == {
+        "1@example.org": "Évacuation",
+        "2@example.org": "Evacuation",
+    }
     wait_until(lambda: receiver.event_ids == [critical, normal], "the webhook has both, in order", explain=workers.log)
 
 
@@ -108,18 +123,26 @@ def test_a_worker_killed_while_it_mails_leaves_nobody_out_and_sends_twice_only_w
     with transaction(settings) as session:
         record_event(session, EventDraft(audience=["role_rh"], title="T", message="M", priority="critical"), settings)
     ring(PROCESS_EVENT)
-    wait_until(lambda: change(settings, "SELECT 1 FROM delivery_plans WHERE due_at <= now()"), "the time to confirm is over", explain=workers.log)
+    wait_until(
+        lambda: change(settings, "SELECT 1 FROM delivery_plans WHERE due_at <= now()"),
+        "the time to confirm is over",
+        explain=workers.log,
+    )
     kills = 0
     while kills < 3:
         ring(SEND_EMAILS)
         before = len(mail_server.mails)
-        wait_until(lambda before=before: len(mail_server.mails) >= before + 5, "some mails are sent", explain=workers.log)  # type: ignore[misc]
+        wait_until(
+            lambda before=before: len(mail_server.mails) >= before + 5, "some mails are sent", explain=workers.log
+        )  # type: ignore[misc]
         workers.kill()
         kills += 1
         change(settings, "UPDATE deliveries SET next_attempt_at = now() WHERE status = 'sending'")  # the lease is over
         workers.start()
     ring(SEND_EMAILS)
-    wait_until(lambda: not change(settings, "SELECT 1 FROM deliveries WHERE status <> 'sent'"), "all are sent", 40, workers.log)
+    wait_until(
+        lambda: not change(settings, "SELECT 1 FROM deliveries WHERE status <> 'sent'"), "all are sent", 40, workers.log
+    )
 
     counts = Counter(mail_server.recipients)
     assert set(counts) == {f"{n}@example.org" for n in range(PEOPLE)}
@@ -138,9 +161,17 @@ def test_a_dead_mail_server_delays_neither_webhook_nor_notifications(
     with transaction(settings) as session:
         record_event(session, EventDraft(audience=["role_rh"], title="T", message="M", priority="critical"), settings)
     ring(PROCESS_EVENT)
-    wait_until(lambda: change(settings, "SELECT 1 FROM delivery_plans WHERE due_at <= now()"), "the time to confirm is over", explain=workers.log)
+    wait_until(
+        lambda: change(settings, "SELECT 1 FROM delivery_plans WHERE due_at <= now()"),
+        "the time to confirm is over",
+        explain=workers.log,
+    )
     ring(SEND_EMAILS)
-    wait_until(lambda: change(settings, "SELECT 1 FROM deliveries WHERE channel = 'email' AND status = 'sending'"), "a worker hangs", explain=workers.log)
+    wait_until(
+        lambda: change(settings, "SELECT 1 FROM deliveries WHERE channel = 'email' AND status = 'sending'"),
+        "a worker hangs",
+        explain=workers.log,
+    )
     with transaction(settings) as session:
         event_id = record_event(session, EventDraft(audience=["role_rh"], title="T", message="M"), settings).id
     ring(PROCESS_EVENT)

@@ -66,8 +66,17 @@ def opened(snippet: Path, system: System, company: Company, person: str, event_i
     answer = httpx.post(f"{system.base_url}/api/session/", headers=company.bearer(person))
     assert answer.status_code == 201, answer.text
     cookie = "; ".join(f"{name}={value}" for name, value in answer.cookies.items())
-    environment = {**os.environ, "BASE_URL": system.base_url, "COOKIE": cookie, "TOKEN": company.token(person), "ID": str(event_id), "NODE_NO_WARNINGS": "1"}
-    process = subprocess.Popen([node(), str(DOCUMENT / "page.mjs"), str(snippet)], stdout=subprocess.PIPE, text=True, env=environment)
+    environment = {
+        **os.environ,
+        "BASE_URL": system.base_url,
+        "COOKIE": cookie,
+        "TOKEN": company.token(person),
+        "ID": str(event_id),
+        "NODE_NO_WARNINGS": "1",
+    }
+    process = subprocess.Popen(
+        [node(), str(DOCUMENT / "page.mjs"), str(snippet)], stdout=subprocess.PIPE, text=True, env=environment
+    )
     try:
         yield Page(process)
     finally:

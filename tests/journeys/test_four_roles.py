@@ -37,10 +37,17 @@ def test_an_event_reaches_the_roles_it_names_and_no_one_else(system: System, com
     hire(company)
     with ExitStack() as stack:
         sockets = {name: stack.enter_context(connect(system.base_url, company.token(name))) for name in ROLES}
-        sent = NotificationService().send_role_notifications(["rh", "admin"], "Réunion à 14 h", "Salle Éluard", "warning", data={"room": 7})
+        sent = NotificationService().send_role_notifications(
+            ["rh", "admin"], "Réunion à 14 h", "Salle Éluard", "warning", data={"room": 7}
+        )
         for name in ("rh", "admin"):
             frame = sockets[name].wait_for("role_notification")["notification"]
-            assert (frame["id"], frame["title"], frame["message"], frame["notification_type"]) == (sent.id, "Réunion à 14 h", "Salle Éluard", "warning")
+            assert (frame["id"], frame["title"], frame["message"], frame["notification_type"]) == (
+                sent.id,
+                "Réunion à 14 h",
+                "Salle Éluard",
+                "warning",
+            )
             assert (frame["data"], frame["is_read"]) == ({"room": 7}, False)
             assert sockets[name].wait_for("state", lambda frame: frame["unread_count"] == 1)
             assert [one["id"] for one in inbox(system, company, name)["results"]] == [sent.id]
@@ -56,7 +63,9 @@ def test_someone_in_two_terms_gets_one_and_someone_excluded_gets_none(system: Sy
     company.person("both", "role_rh", "role_tuteur", "stage_1")
     service = NotificationService()
     with ExitStack() as stack:
-        both, rh, tuteur = (stack.enter_context(connect(system.base_url, company.token(name))) for name in ("both", "rh", "tuteur"))
+        both, rh, tuteur = (
+            stack.enter_context(connect(system.base_url, company.token(name))) for name in ("both", "rh", "tuteur")
+        )
         sent = service.create_event(
             "system",
             audience=(role("rh") | role("tuteur") & group("stage_1")).excluding(user("rh")),
@@ -109,7 +118,9 @@ def test_read_in_one_tab_is_read_in_the_other(system: System, company: Company) 
         one.send(type="read", ids=[sent.id])
         state = other.wait_for("state", lambda frame: frame["unread_count"] == 0)
         assert state["read"] == [sent.id]
-        answer = httpx.delete(f"{system.base_url}/api/notifications/notifications/{sent.id}/delete/", headers=company.bearer("rh"))
+        answer = httpx.delete(
+            f"{system.base_url}/api/notifications/notifications/{sent.id}/delete/", headers=company.bearer("rh")
+        )
         assert answer.status_code == 200
         assert other.wait_for("state", lambda frame: "deleted" in frame)["deleted"] == [sent.id]
 
@@ -133,7 +144,13 @@ def test_an_event_sent_over_http_reaches_its_roles(system: System, company: Comp
     with connect(system.base_url, company.token("tuteur")) as client:
         answer = httpx.post(
             f"{system.base_url}/api/notifications/send-role-notification/",
-            json={"target_roles": ["tuteur"], "title": "T", "message": "M", "notification_type": "success", "data": {"marker": "x1"}},
+            json={
+                "target_roles": ["tuteur"],
+                "title": "T",
+                "message": "M",
+                "notification_type": "success",
+                "data": {"marker": "x1"},
+            },
             headers=company.bearer("rh"),
         )
         assert answer.status_code == 202, answer.text

@@ -41,7 +41,9 @@ def test_a_rollback_leaves_nothing(system: System, company: Company, settings: S
         assert company.count("notification_events") == company.count("notifications") == 1
 
 
-def test_an_event_created_while_redis_is_away_is_delivered_after_it_returns(system: System, company: Company, servers: EmbeddedServers) -> None:
+def test_an_event_created_while_redis_is_away_is_delivered_after_it_returns(
+    system: System, company: Company, servers: EmbeddedServers
+) -> None:
     company.person("1", "role_rh")
     with connect(system.base_url, company.token("1")) as client:
         os.kill(servers.process_id("redis"), signal.SIGKILL)
@@ -58,11 +60,16 @@ def test_an_event_created_while_redis_is_away_is_delivered_after_it_returns(syst
         assert len(client.collect("role_notification")) == 1
 
 
-def test_workers_killed_in_the_middle_of_50_000_people_lose_and_double_nothing(system: System, company: Company, settings: Settings) -> None:
+def test_workers_killed_in_the_middle_of_50_000_people_lose_and_double_nothing(
+    system: System, company: Company, settings: Settings
+) -> None:
     ids = company.people([str(n) for n in range(50_000)], "role_all")
     company.person("outside", "role_other")
     with ExitStack() as stack:
-        listeners = [stack.enter_context(connect(system.base_url, company.token(str(n)))) for n in range(0, 50_000, 50_000 // LISTENERS)]
+        listeners = [
+            stack.enter_context(connect(system.base_url, company.token(str(n))))
+            for n in range(0, 50_000, 50_000 // LISTENERS)
+        ]
         outside = stack.enter_context(connect(system.base_url, company.token("outside")))
         sent = NotificationService().send_role_notifications(["all"], "T", "M")
 
@@ -76,7 +83,9 @@ def test_workers_killed_in_the_middle_of_50_000_people_lose_and_double_nothing(s
         system.start_missing()
         sent.wait(60)
         with transaction(settings) as session:
-            people = session.scalars(text("SELECT recipient_id FROM notifications WHERE event_id = :id"), {"id": sent.id}).all()
+            people = session.scalars(
+                text("SELECT recipient_id FROM notifications WHERE event_id = :id"), {"id": sent.id}
+            ).all()
         assert sorted(people) == sorted(ids)
         for listener in listeners:
             listener.wait_for("role_notification", seconds=60)

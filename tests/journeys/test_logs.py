@@ -81,7 +81,10 @@ def _happen(settings: Settings, system: System) -> Story:
 
     def is_written() -> bool:
         found = Story(single, large, broken, user_id, written())
-        return all(any(found.lines(name, event="event_processed", event_id=one) for name in ("worker", "bulk")) for one in (single, large, broken))
+        return all(
+            any(found.lines(name, event="event_processed", event_id=one) for name in ("worker", "bulk"))
+            for one in (single, large, broken)
+        )
 
     wait_until(is_written, "every event is logged", explain=system.logs)
     return Story(single, large, broken, user_id, written())
@@ -90,9 +93,13 @@ def _happen(settings: Settings, system: System) -> Story:
 def test_notification_creation_and_processing(story: Story) -> None:
     (line,) = story.lines("worker", event="event_processed", event_id=story.single)
     assert line["people"] == 1
-    (planned,) = [one for name in ("worker", "bulk") for one in story.lines(name, event="event_planned", event_id=story.large)]
+    (planned,) = [
+        one for name in ("worker", "bulk") for one in story.lines(name, event="event_planned", event_id=story.large)
+    ]
     assert planned["batches"] == 2
-    (finished,) = [one for name in ("worker", "bulk") for one in story.lines(name, event="event_processed", event_id=story.large)]
+    (finished,) = [
+        one for name in ("worker", "bulk") for one in story.lines(name, event="event_processed", event_id=story.large)
+    ]
     assert finished["people"] == 3
 
 

@@ -28,7 +28,9 @@ def serving_process(system: System) -> int:
     return int(worker)
 
 
-def test_5_000_sockets_cost_little_and_each_gets_a_role_event_once(system: System, company: Company, settings: Settings) -> None:
+def test_5_000_sockets_cost_little_and_each_gets_a_role_event_once(
+    system: System, company: Company, settings: Settings
+) -> None:
     system.kill("web")
     system.start_missing()  # a fresh process: what earlier tests made it allocate would hide what these cost
     people = [str(n) for n in range(SOCKETS)]

@@ -29,16 +29,27 @@ def browsers(company: Company, *at: tuple[str, str]) -> Iterator[list[LiveClient
 
 
 def statistics(system: System, company: Company) -> dict[str, Any]:
-    found: dict[str, Any] = httpx.get(f"{system.base_url}{API}/system-stats/", headers=company.bearer("admin"), timeout=10).raise_for_status().json()
+    found: dict[str, Any] = (
+        httpx.get(f"{system.base_url}{API}/system-stats/", headers=company.bearer("admin"), timeout=10)
+        .raise_for_status()
+        .json()
+    )
     return found
 
 
-def test_counts_are_exact_after_a_journey_of_two_roles_and_two_gateways(system: System, company: Company, settings: Settings) -> None:
+def test_counts_are_exact_after_a_journey_of_two_roles_and_two_gateways(
+    system: System, company: Company, settings: Settings
+) -> None:
     company.person("admin", "role_admin")
     company.people(["1", "2"], "role_rh")
     company.people(["3", "4", "5"], "role_tuteur")
     service = NotificationService()
-    with GatewayProcess(settings) as second, browsers(company, (system.base_url, "1"), (second.base_url, "1"), (second.base_url, "3"), (system.base_url, "4")) as clients:
+    with (
+        GatewayProcess(settings) as second,
+        browsers(
+            company, (system.base_url, "1"), (second.base_url, "1"), (second.base_url, "3"), (system.base_url, "4")
+        ) as clients,
+    ):
         first = service.send_role_notifications(["rh", "tuteur"], "Premier", "M")
         for client in clients:
             client.wait_for("role_notification")
@@ -55,13 +66,24 @@ def test_counts_are_exact_after_a_journey_of_two_roles_and_two_gateways(system: 
             rest.delete(f"/notifications/{second_event.id}/delete/")
 
         expected = {"sent": 2, "stored": 7, "delivered": 2, "seen": 3, "read": 2, "deleted": 1}
-        wait_until(lambda: statistics(system, company)["total"] == expected, "the counts", explain=lambda: f"{statistics(system, company)}\n{system.logs()}")
+        wait_until(
+            lambda: statistics(system, company)["total"] == expected,
+            "the counts",
+            explain=lambda: f"{statistics(system, company)}\n{system.logs()}",
+        )
         found = statistics(system, company)
         assert found["by_role"] == {
             "rh": {"sent": 2, "stored": 4, "delivered": 1, "seen": 2, "read": 2, "deleted": 1},
             "tuteur": {"sent": 1, "stored": 3, "delivered": 1, "seen": 1, "read": 0, "deleted": 0},
         }
-        assert found["by_type"]["warning"] == {"sent": 1, "stored": 2, "delivered": 0, "seen": 0, "read": 0, "deleted": 1}
+        assert found["by_type"]["warning"] == {
+            "sent": 1,
+            "stored": 2,
+            "delivered": 0,
+            "seen": 0,
+            "read": 0,
+            "deleted": 1,
+        }
         assert list(found["by_day"].values()) == [expected]
         assert (found["delivery_success_rate"], found["read_rate"]) == (0.2857, 0.2857)
         assert (found["connections"]["total"], found["connections"]["people"]) == (4, 3)

@@ -30,7 +30,12 @@ def directory(company: Company, settings: Settings) -> Directory:
 
 def members(settings: Settings, group: str) -> list[str]:
     with transaction(settings) as session:
-        return list(session.scalars(text("SELECT external_id FROM memberships JOIN users ON id = user_id WHERE group_name = :g ORDER BY 1"), {"g": group}))
+        return list(
+            session.scalars(
+                text("SELECT external_id FROM memberships JOIN users ON id = user_id WHERE group_name = :g ORDER BY 1"),
+                {"g": group},
+            )
+        )
 
 
 def horizon(settings: Settings) -> int:
@@ -40,7 +45,12 @@ def horizon(settings: Settings) -> int:
 
 def changed_since(settings: Settings, xid: int) -> list[str]:
     with transaction(settings) as session:
-        return list(session.scalars(text("SELECT external_id FROM users WHERE changed_xid > CAST(CAST(:xid AS text) AS xid8) ORDER BY 1"), {"xid": str(xid)}))
+        return list(
+            session.scalars(
+                text("SELECT external_id FROM users WHERE changed_xid > CAST(CAST(:xid AS text) AS xid8) ORDER BY 1"),
+                {"xid": str(xid)},
+            )
+        )
 
 
 CHANGES: list[tuple[str, Callable[[Directory], None], list[str]]] = [
@@ -52,7 +62,11 @@ CHANGES: list[tuple[str, Callable[[Directory], None], list[str]]] = [
     ("a group as it should be", lambda d: d.sync_members("role_rh", ["2", "3", "4"]), ["1", "4"]),
     ("a group as it is", lambda d: d.sync_members("role_rh", ["3", "2", "1", "1"]), []),
     ("a group for nobody", lambda d: d.sync_members("stage_7", []), ["1", "2", "3"]),
-    ("roles as they should be", lambda d: d.set_roles({"1": ["rh"], 2: ["rh", "admin"], "3": [], "4": ["tuteur"]}), ["2", "3", "4"]),
+    (
+        "roles as they should be",
+        lambda d: d.set_roles({"1": ["rh"], 2: ["rh", "admin"], "3": [], "4": ["tuteur"]}),
+        ["2", "3", "4"],
+    ),
     ("a deactivation", lambda d: d.deactivate(["1", "4"]), ["1", "4"]),
     ("an activation of the active", lambda d: d.activate(["1"]), []),
     ("an object with an id", lambda d: d.deactivate([SimpleNamespace(id=1)]), ["1"]),
@@ -60,7 +74,9 @@ CHANGES: list[tuple[str, Callable[[Directory], None], list[str]]] = [
 
 
 @pytest.mark.parametrize(("change", "people"), [row[1:] for row in CHANGES], ids=[row[0] for row in CHANGES])
-def test_only_who_changed_is_looked_at_again(directory: Directory, settings: Settings, change: Callable[[Directory], None], people: list[str]) -> None:
+def test_only_who_changed_is_looked_at_again(
+    directory: Directory, settings: Settings, change: Callable[[Directory], None], people: list[str]
+) -> None:
     before = horizon(settings)
     change(directory)
     assert changed_since(settings, before) == people
@@ -69,7 +85,9 @@ def test_only_who_changed_is_looked_at_again(directory: Directory, settings: Set
 def test_a_person_is_brought_up_to_date_whole(directory: Directory, session: Session) -> None:
     directory.upsert_people([Person("1", "Anna", "a@b.test", "+33 1", "en-GB", "Europe/Paris")])
     directory.upsert_people([Person(1, "Anna Ü", None, "+33 2", None, "UTC", is_active=False)])
-    row = session.execute(text("SELECT name, email, phone, locale, timezone, is_active FROM users WHERE external_id = '1'")).one()
+    row = session.execute(
+        text("SELECT name, email, phone, locale, timezone, is_active FROM users WHERE external_id = '1'")
+    ).one()
     assert tuple(row) == ("Anna Ü", None, "+33 2", None, "UTC", False)
 
 
@@ -138,7 +156,9 @@ REFUSED: list[tuple[str, Callable[[Any], object]]] = [
 
 
 @pytest.mark.parametrize(("message", "change"), REFUSED, ids=range(len(REFUSED)))
-def test_what_is_wrong_is_named_and_nothing_changes(directory: Directory, settings: Settings, company: Company, message: str, change: Callable[[Any], object]) -> None:
+def test_what_is_wrong_is_named_and_nothing_changes(
+    directory: Directory, settings: Settings, company: Company, message: str, change: Callable[[Any], object]
+) -> None:
     before, counts = horizon(settings), [company.count(table) for table in ("users", "groups", "memberships")]
     with pytest.raises(InvalidInput, match=f"^{message}"):
         change(directory)
@@ -170,7 +190,9 @@ def statements(settings: Settings) -> Iterator[list[str]]:
     sqlalchemy_event.remove(engine(settings), "before_cursor_execute", note)
 
 
-def test_twenty_thousand_people_are_a_handful_of_statements(directory: Directory, company: Company, statements: list[str]) -> None:
+def test_twenty_thousand_people_are_a_handful_of_statements(
+    directory: Directory, company: Company, statements: list[str]
+) -> None:
     ids = [f"n{n}" for n in range(20_000)]
     started = time.monotonic()
     directory.upsert_people(Person(external_id, f"Person {external_id}") for external_id in ids)
@@ -186,13 +208,20 @@ def test_twenty_thousand_people_are_a_handful_of_statements(directory: Directory
 BLOCKED = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
 AT_ONCE: list[tuple[Callable[[Directory, list[str]], None], Callable[[Settings], list[str]]]] = [
     (lambda d, names: d.sync_members("stage_8", names), lambda settings: members(settings, "stage_8")),
-    (lambda d, names: d.set_roles({"5": names}), lambda settings: [name for name in "12" if members(settings, f"role_{name}")]),
+    (
+        lambda d, names: d.set_roles({"5": names}),
+        lambda settings: [name for name in "12" if members(settings, f"role_{name}")],
+    ),
 ]
 
 
 @pytest.mark.parametrize(("change", "outcome"), AT_ONCE, ids=["members", "roles"])
 def test_of_two_syncs_at_once_the_last_counts_and_never_both(
-    directory: Directory, settings: Settings, session: Session, change: Callable[[Directory, list[str]], None], outcome: Callable[[Settings], list[str]]
+    directory: Directory,
+    settings: Settings,
+    session: Session,
+    change: Callable[[Directory, list[str]], None],
+    outcome: Callable[[Settings], list[str]],
 ) -> None:
     directory.add_groups(["stage_8", "role_1", "role_2"])
     directory.upsert_people([Person("5")])
@@ -205,7 +234,9 @@ def test_of_two_syncs_at_once_the_last_counts_and_never_both(
     assert outcome(settings) == ["2"]
 
 
-def test_two_changes_of_the_same_people_never_deadlock(directory: Directory, settings: Settings, company: Company) -> None:
+def test_two_changes_of_the_same_people_never_deadlock(
+    directory: Directory, settings: Settings, company: Company
+) -> None:
     ids = [f"n{n}" for n in range(500)]
     company.people(ids)
 

@@ -37,7 +37,9 @@ def own(settings: Settings, people: Company) -> Iterator[Session]:
 
 
 def send(service: NotificationService, **changes: Any) -> int:
-    return service.send_role_notifications(["rh"], **{"title": "T", "message": "M", "idempotency_key": "k", **changes}).id
+    return service.send_role_notifications(
+        ["rh"], **{"title": "T", "message": "M", "idempotency_key": "k", **changes}
+    ).id
 
 
 def test_the_same_again_is_the_first_event(service: NotificationService, people: Company) -> None:
@@ -52,7 +54,9 @@ def test_the_same_again_is_the_first_event(service: NotificationService, people:
         {"exclude": ["user_1"]}, {"source_user": "1"}, {"event_type": "survey"}, {"thread_key": "t"}, {"actions": [{"label": "L", "link": "/"}]},
     ],
 )  # fmt: skip
-def test_other_content_is_a_conflict_that_names_the_first(service: NotificationService, people: Company, changes: dict[str, Any]) -> None:
+def test_other_content_is_a_conflict_that_names_the_first(
+    service: NotificationService, people: Company, changes: dict[str, Any]
+) -> None:
     first = send(service)
     with pytest.raises(Conflict, match=f"'k' was used with other content by event {first}") as refused:
         send(service, **changes)
@@ -68,8 +72,12 @@ def test_another_audience_is_other_content(service: NotificationService) -> None
 
 
 def test_the_order_in_which_a_set_comes_is_no_content(service: NotificationService) -> None:
-    first = service.send_bulk_notifications(["1", "2", "3"], "T", "M", idempotency_key="k", exclude=["user_1", "user_2"], data={"a": 1, "b": 2})
-    again = service.send_bulk_notifications(["3", "1", "2"], "T", "M", idempotency_key="k", exclude=["user_2", "user_1"], data={"b": 2, "a": 1})
+    first = service.send_bulk_notifications(
+        ["1", "2", "3"], "T", "M", idempotency_key="k", exclude=["user_1", "user_2"], data={"a": 1, "b": 2}
+    )
+    again = service.send_bulk_notifications(
+        ["3", "1", "2"], "T", "M", idempotency_key="k", exclude=["user_2", "user_1"], data={"b": 2, "a": 1}
+    )
     assert first.id == again.id
 
 
@@ -95,7 +103,9 @@ def test_many_at_once_are_one_event(service: NotificationService, people: Compan
     assert people.count("notification_events") == 1
 
 
-def test_who_comes_second_waits_and_gets_the_first_event(own: Session, service: NotificationService, settings: Settings) -> None:
+def test_who_comes_second_waits_and_gets_the_first_event(
+    own: Session, service: NotificationService, settings: Settings
+) -> None:
     first = send(NotificationService(own, settings))
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(send, service)
@@ -103,7 +113,9 @@ def test_who_comes_second_waits_and_gets_the_first_event(own: Session, service: 
         assert second.result(10) == first
 
 
-def test_who_waits_longer_than_a_second_is_told_to_try_again(own: Session, service: NotificationService, settings: Settings) -> None:
+def test_who_waits_longer_than_a_second_is_told_to_try_again(
+    own: Session, service: NotificationService, settings: Settings
+) -> None:
     first = send(NotificationService(own, settings))
     started = time.monotonic()
     with pytest.raises(Unavailable, match="try again") as refused:
@@ -114,14 +126,18 @@ def test_who_waits_longer_than_a_second_is_told_to_try_again(own: Session, servi
     assert send(service) == first
 
 
-def test_a_key_whose_transaction_was_rolled_back_is_free_again(own: Session, service: NotificationService, settings: Settings, people: Company) -> None:
+def test_a_key_whose_transaction_was_rolled_back_is_free_again(
+    own: Session, service: NotificationService, settings: Settings, people: Company
+) -> None:
     send(NotificationService(own, settings))
     own.rollback()
     send(service, title="Other")
     assert people.count("notification_events") == 1
 
 
-def test_a_snapshot_that_is_too_old_gets_a_retryable_error_and_goes_on(service: NotificationService, settings: Settings, people: Company) -> None:
+def test_a_snapshot_that_is_too_old_gets_a_retryable_error_and_goes_on(
+    service: NotificationService, settings: Settings, people: Company
+) -> None:
     with Session(engine(settings).execution_options(isolation_level="REPEATABLE READ")) as old:
         old.execute(text("SELECT 1"))
         first = send(service)

@@ -24,7 +24,11 @@ HEAD = "| function | event | who gets it | type | title (fr · en) |\n|---|---|-
 def line(name: str, event_type: str, action: str) -> str:
     """One line of the table, as the code says it."""
     row = load_catalog(None)[event_type].of_action(action)
-    parameters = [str(one.replace(annotation=inspect.Parameter.empty)) for one in inspect.signature(FUNCTIONS[name]).parameters.values() if one.name != "options"]
+    parameters = [
+        str(one.replace(annotation=inspect.Parameter.empty))
+        for one in inspect.signature(FUNCTIONS[name]).parameters.values()
+        if one.name != "options"
+    ]
     parameters.remove("source_user=None")
     audience = ", ".join(f"`{term}`" for term in row.audience)
     titles = f"{row.texts['fr'].title} · {row.texts['en'].title}"
@@ -49,7 +53,9 @@ def test_the_examples_run(company: Company, settings: Settings) -> None:
     for block in BLOCKS[:2]:
         exec(compile(block, "producers.md", "exec"), {})
     with Session(engine(settings)) as session:
-        assert [event.data.get("action") for event in session.query(NotificationEvent).order_by(NotificationEvent.id)] == ["created", "approved", None, None, "status_changed"]
+        assert [
+            event.data.get("action") for event in session.query(NotificationEvent).order_by(NotificationEvent.id)
+        ] == ["created", "approved", None, None, "status_changed"]
 
 
 def test_the_watches_can_be_made() -> None:

@@ -33,7 +33,12 @@ NOTIFY: list[tuple[str, dict[str, Any], str]] = [
 CREATE: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("create_stage_event", {"event_type": "stage_update", "stage_id": 123}, {"stage_id": 123}, "1 3"),
     ("create_survey_event", {"event_type": "survey", "survey_id": 456}, {"survey_id": 456}, "2 4 5"),
-    ("create_evaluation_event", {"event_type": "evaluation", "evaluator_id": 3, "evaluated_id": 1}, {"evaluator_id": 3, "evaluated_id": 1}, "1 3"),
+    (
+        "create_evaluation_event",
+        {"event_type": "evaluation", "evaluator_id": 3, "evaluated_id": 1},
+        {"evaluator_id": 3, "evaluated_id": 1},
+        "1 3",
+    ),
 ]
 
 
@@ -60,8 +65,12 @@ def helper(own: Session, settings: Settings) -> RoleNotificationHelper:
 
 
 @pytest.mark.parametrize(("method", "arguments", "who"), NOTIFY, ids=[row[0] for row in NOTIFY])
-def test_it_notifies_exactly_its_people(own: Session, settings: Settings, helper: RoleNotificationHelper, method: str, arguments: dict[str, Any], who: str) -> None:
-    sent = getattr(helper, method)(**arguments, **WORDS, notification_type="success", source_user=SimpleNamespace(id=4), data={"a": 1})
+def test_it_notifies_exactly_its_people(
+    own: Session, settings: Settings, helper: RoleNotificationHelper, method: str, arguments: dict[str, Any], who: str
+) -> None:
+    sent = getattr(helper, method)(
+        **arguments, **WORDS, notification_type="success", source_user=SimpleNamespace(id=4), data={"a": 1}
+    )
     assert isinstance(sent, SentEvent)
     assert sent.event.texts == {"fr": WORDS}
     assert (sent.event.notification_type, sent.event.data) == ("success", {"a": 1})
@@ -71,7 +80,13 @@ def test_it_notifies_exactly_its_people(own: Session, settings: Settings, helper
 
 @pytest.mark.parametrize(("method", "arguments", "data", "who"), CREATE, ids=[row[0] for row in CREATE])
 def test_it_records_an_event_for_whom_the_catalogue_names(
-    own: Session, settings: Settings, helper: RoleNotificationHelper, method: str, arguments: dict[str, Any], data: dict[str, Any], who: str
+    own: Session,
+    settings: Settings,
+    helper: RoleNotificationHelper,
+    method: str,
+    arguments: dict[str, Any],
+    data: dict[str, Any],
+    who: str,
 ) -> None:
     event = getattr(helper, method)(**arguments, event_data={"round": 2}, source_user=4)
     assert isinstance(event, NotificationEvent)
@@ -80,13 +95,17 @@ def test_it_records_an_event_for_whom_the_catalogue_names(
     assert reached(own, settings, event.id) == who
 
 
-def test_target_roles_decide_instead_of_the_catalogue(own: Session, settings: Settings, helper: RoleNotificationHelper) -> None:
+def test_target_roles_decide_instead_of_the_catalogue(
+    own: Session, settings: Settings, helper: RoleNotificationHelper
+) -> None:
     event = helper.create_stage_event("stage_update", SimpleNamespace(id=123), target_roles=["admin"])
     assert reached(own, settings, event.id) == "5 6"
 
 
 def test_all_ten_are_tested_and_none_needs_a_source_user(helper: RoleNotificationHelper) -> None:
-    methods = {name: method for name, method in inspect.getmembers(helper, inspect.ismethod) if not name.startswith("_")}
+    methods = {
+        name: method for name, method in inspect.getmembers(helper, inspect.ismethod) if not name.startswith("_")
+    }
     assert {row[0] for row in NOTIFY} | {row[0] for row in CREATE} == set(methods)
     assert len(methods) == 10
     assert {inspect.signature(method).parameters["source_user"].default for method in methods.values()} == {None}
@@ -108,7 +127,9 @@ def test_the_convenience_functions_stand_beside_the_helper_too() -> None:
     }  # fmt: skip
 
 
-def test_the_status_change_of_the_specification_is_recorded_as_written(own: Session, settings: Settings, helper: RoleNotificationHelper) -> None:
+def test_the_status_change_of_the_specification_is_recorded_as_written(
+    own: Session, settings: Settings, helper: RoleNotificationHelper
+) -> None:
     event = helper.create_stage_event(
         event_type='stage_update',
         stage_id=123,

@@ -55,5 +55,7 @@ def test_event_processing():
 
 
 def test_the_first_scenario_has_somebody_to_look_at() -> None:
-    sent = RoleNotificationHelper().notify_stagiaires(title="Test Stagiaire", message="Test message", notification_type="info")
+    sent = RoleNotificationHelper().notify_stagiaires(
+        title="Test Stagiaire", message="Test message", notification_type="info"
+    )
     assert sorted(notification.recipient.id for notification in sent) == ["1", "2"]

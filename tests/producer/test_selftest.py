@@ -21,7 +21,9 @@ from shared.settings import Settings
 from tests.company import Company
 from tests.system import ROOT, System, wait_until
 
-LEFT = text("SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM groups) + (SELECT count(*) FROM notification_events) + (SELECT count(*) FROM notifications)")
+LEFT = text(
+    "SELECT (SELECT count(*) FROM users) + (SELECT count(*) FROM groups) + (SELECT count(*) FROM notification_events) + (SELECT count(*) FROM notifications)"
+)
 
 
 @pytest.fixture
@@ -79,7 +81,13 @@ def test_what_a_killed_run_left_is_removed_by_the_next(reached: Settings) -> Non
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_cleans_up(reached: Settings, number: signal.Signals) -> None:
     environment = {**os.environ, "PUBLIC_URL": str(reached.public_url)}
-    process = subprocess.Popen([sys.executable, "-c", "from shared.cli import main; main()", "selftest"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from shared.cli import main; main()", "selftest"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     wait_until(lambda: count(reached) > 0, "it has begun", 60)
     process.send_signal(number)
     process.communicate(timeout=60)

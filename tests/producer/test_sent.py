@@ -22,7 +22,9 @@ BATCH = text("""
     SELECT :event, :n, 'role_notification', 'fr', array_agg(id ORDER BY external_id), pg_current_xact_id(), now(), now()
     FROM users WHERE external_id = ANY(:ids)
 """)
-LEAVE = text("UPDATE notification_events SET status = :status, error = :error, retry_at = now() + interval '1 hour' WHERE id = :id")
+LEAVE = text(
+    "UPDATE notification_events SET status = :status, error = :error, retry_at = now() + interval '1 hour' WHERE id = :id"
+)
 PEOPLE = [f"p{n:04}" for n in range(25)]
 
 
@@ -78,7 +80,19 @@ def test_an_index_beyond_is_an_index_error(sent: SentEvent, index: int) -> None:
         sent[index]
 
 
-@pytest.mark.parametrize("cut", [slice(None), slice(5), slice(8, 12), slice(-3, None), slice(None, None, -1), slice(20, 5, -4), slice(3, 3), slice(100, 200)])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        slice(None),
+        slice(5),
+        slice(8, 12),
+        slice(-3, None),
+        slice(None, None, -1),
+        slice(20, 5, -4),
+        slice(3, 3),
+        slice(100, 200),
+    ],
+)
 def test_a_slice_is_that_of_a_list(sent: SentEvent, cut: slice) -> None:
     assert [one.recipient.id for one in sent[cut]] == PEOPLE[cut]
 
@@ -122,7 +136,9 @@ def test_a_failed_event_says_why(service: NotificationService, settings: Setting
 
 
 @pytest.mark.parametrize("gone", ["n = 0", "true"])
-def test_when_the_plan_has_been_cleaned_away_it_says_so(service: NotificationService, settings: Settings, gone: str) -> None:
+def test_when_the_plan_has_been_cleaned_away_it_says_so(
+    service: NotificationService, settings: Settings, gone: str
+) -> None:
     sent = left(settings, "processed", one=PEOPLE[:2], other=PEOPLE[2:3])
     with transaction(settings) as session:
         session.execute(text("UPDATE notification_events SET recipient_count = 3 WHERE id = :id"), {"id": sent.id})
@@ -149,7 +165,9 @@ def test_an_uncommitted_event_can_not_be_waited_for(service: NotificationService
 
 
 @pytest.mark.parametrize("then", [lambda session: session.execute(text("SELECT 1")), lambda session: None])
-def test_once_committed_it_can_whatever_the_session_does_next(system: System, service: NotificationService, settings: Settings, then: Callable[[Session], object]) -> None:
+def test_once_committed_it_can_whatever_the_session_does_next(
+    system: System, service: NotificationService, settings: Settings, then: Callable[[Session], object]
+) -> None:
     with Session(engine(settings)) as session:
         sent = NotificationService(session, settings).send_notification("42", "T", "M")
         session.commit()
@@ -158,7 +176,9 @@ def test_once_committed_it_can_whatever_the_session_does_next(system: System, se
     assert repr(sent)
 
 
-def test_process_event_takes_an_event_of_the_caller_s_session(system: System, service: NotificationService, settings: Settings) -> None:
+def test_process_event_takes_an_event_of_the_caller_s_session(
+    system: System, service: NotificationService, settings: Settings
+) -> None:
     with Session(engine(settings)) as session:
         own = NotificationService(session, settings)
         event = own.create_event("system", title="T", message="M", target_roles=["rh"])

@@ -44,25 +44,39 @@ CALLS: list[tuple[str, Any, list[str]]] = [
     ("a number", lambda s: s.send_notification(1, **WORDS), ["1"]),
     ("an object with an id", lambda s: s.send_notification(SimpleNamespace(id=1), **WORDS), ["1"]),
     ("somebody who left", lambda s: s.send_notification("9", **WORDS), []),
-    ("several people, one twice", lambda s: s.send_bulk_notifications(["1", 3, "3", SimpleNamespace(id=6)], **WORDS), ["1", "3", "6"]),
+    (
+        "several people, one twice",
+        lambda s: s.send_bulk_notifications(["1", 3, "3", SimpleNamespace(id=6)], **WORDS),
+        ["1", "3", "6"],
+    ),
     ("a generator of people", lambda s: s.send_bulk_notifications((n for n in (1, 2)), **WORDS), ["1", "2"]),
     ("a role", lambda s: s.send_role_notifications(["stagiaire"], **WORDS), ["1", "2"]),
     ("two roles that share a person", lambda s: s.send_role_notifications(["rh", "admin"], **WORDS), ["4", "5", "6"]),
     ("roles without a person", lambda s: s.send_role_notifications(["rh"], exclude=["user_5"], **WORDS), ["4"]),
     ("everyone", lambda s: s.send_broadcast(**WORDS), ["1", "2", "3", "4", "5", "6"]),
-    ("everyone without a role", lambda s: s.send_broadcast(exclude=[role("stagiaire"), "role_admin"], **WORDS), ["3", "4"]),
+    (
+        "everyone without a role",
+        lambda s: s.send_broadcast(exclude=[role("stagiaire"), "role_admin"], **WORDS),
+        ["3", "4"],
+    ),
     ("a stage", lambda s: s.send_stage_notification(7, **WORDS), ["1", "3"]),
     ("an empty stage", lambda s: s.send_stage_notification("empty", **WORDS), []),
 ]
 
 
-@pytest.mark.parametrize(("call", "expected"), [(call, expected) for _, call, expected in CALLS], ids=[name for name, _, _ in CALLS])
-def test_whoever_is_named_and_nobody_else_is_notified(system: System, service: NotificationService, people: Company, call: Any, expected: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("call", "expected"), [(call, expected) for _, call, expected in CALLS], ids=[name for name, _, _ in CALLS]
+)
+def test_whoever_is_named_and_nobody_else_is_notified(
+    system: System, service: NotificationService, people: Company, call: Any, expected: list[str]
+) -> None:
     sent = call(service)
     assert reached(sent) == expected
     assert len(sent) == people.count("notifications") == len(expected)
     assert sent.event.processed
-    assert all((one.title, one.message, one.notification_type, one.id) == ("Titre", "Message", "info", sent.id) for one in sent)
+    assert all(
+        (one.title, one.message, one.notification_type, one.id) == ("Titre", "Message", "info", sent.id) for one in sent
+    )
 
 
 AUDIENCES: list[tuple[Any, list[str]]] = [
@@ -78,20 +92,28 @@ AUDIENCES: list[tuple[Any, list[str]]] = [
 
 
 @pytest.mark.parametrize(("audience", "expected"), AUDIENCES, ids=lambda value: str(value)[:60])
-def test_the_audience_algebra_finds_exactly_its_people(system: System, service: NotificationService, audience: Any, expected: list[str]) -> None:
+def test_the_audience_algebra_finds_exactly_its_people(
+    system: System, service: NotificationService, audience: Any, expected: list[str]
+) -> None:
     event = service.create_event("system", audience=audience, **WORDS)
     assert reached(service.process_event(event)) == expected
 
 
 def test_the_pipeline_of_the_specification_works_as_written(system: System, service: NotificationService) -> None:
-    event = service.create_event(event_type="stage_update", event_data={"stage_id": 7, "status": "en_cours"}, target_roles=["stagiaire", "tuteur"])
+    event = service.create_event(
+        event_type="stage_update",
+        event_data={"stage_id": 7, "status": "en_cours"},
+        target_roles=["stagiaire", "tuteur"],
+    )
     notifications = service.process_event(event)
     assert len(notifications) > 0
     assert event.processed == True
     assert sorted(one.recipient.role for one in notifications) == ["stagiaire", "stagiaire", "tuteur"]
 
 
-def test_roles_and_audience_add_up_and_the_catalogue_decides_without_them(system: System, service: NotificationService) -> None:
+def test_roles_and_audience_add_up_and_the_catalogue_decides_without_them(
+    system: System, service: NotificationService
+) -> None:
     data = {"stage_id": 7}
     both = service.create_event("stage_update", data, ["admin"], audience="user_2")
     assert reached(service.process_event(both)) == ["2", "5", "6"]
@@ -153,13 +175,17 @@ REFUSED: list[tuple[type[Exception], str, Any]] = [
 
 
 @pytest.mark.parametrize(("error", "message", "call"), REFUSED, ids=range(len(REFUSED)))
-def test_a_refused_call_names_what_is_wrong_and_stores_nothing(service: NotificationService, people: Company, error: Any, message: str, call: Any) -> None:
+def test_a_refused_call_names_what_is_wrong_and_stores_nothing(
+    service: NotificationService, people: Company, error: Any, message: str, call: Any
+) -> None:
     with pytest.raises(error, match=message):
         call(service)
     assert people.count("notification_events") == 0
 
 
-def test_a_broker_that_is_away_costs_a_second_and_nothing_is_lost(system: System, people: Company, settings: Settings) -> None:
+def test_a_broker_that_is_away_costs_a_second_and_nothing_is_lost(
+    system: System, people: Company, settings: Settings
+) -> None:
     with BrokerDoor(settings) as door:
         door.refuse()
         sent = NotificationService(settings=door.settings).send_broadcast(**WORDS)

@@ -52,7 +52,9 @@ def test_a_commit_records_and_rings_once(own: Session, settings: Settings, peopl
     assert rings() == 0, "a later transaction has nothing to say"
 
 
-def test_a_rollback_leaves_nothing_and_rings_nothing(own: Session, settings: Settings, people: Company, rings: Rings) -> None:
+def test_a_rollback_leaves_nothing_and_rings_nothing(
+    own: Session, settings: Settings, people: Company, rings: Rings
+) -> None:
     send(own, settings)
     own.rollback()
     own.execute(text("SELECT 1"))
@@ -77,7 +79,9 @@ def test_an_error_in_the_caller_s_block_leaves_nothing(settings: Settings, peopl
     assert (people.count("notification_events"), rings()) == (0, 0)
 
 
-def test_a_savepoint_rolled_back_takes_its_events_and_keeps_the_others(own: Session, settings: Settings, people: Company, rings: Rings) -> None:
+def test_a_savepoint_rolled_back_takes_its_events_and_keeps_the_others(
+    own: Session, settings: Settings, people: Company, rings: Rings
+) -> None:
     send(own, settings)
     savepoint = own.begin_nested()
     send(own, settings)
@@ -86,7 +90,9 @@ def test_a_savepoint_rolled_back_takes_its_events_and_keeps_the_others(own: Sess
     assert (people.count("notification_events"), rings()) == (1, 1)
 
 
-def test_a_released_savepoint_rings_only_with_the_outer_commit(own: Session, settings: Settings, people: Company, rings: Rings) -> None:
+def test_a_released_savepoint_rings_only_with_the_outer_commit(
+    own: Session, settings: Settings, people: Company, rings: Rings
+) -> None:
     with own.begin_nested():
         send(own, settings)
     assert rings() == 0
@@ -94,7 +100,9 @@ def test_a_released_savepoint_rings_only_with_the_outer_commit(own: Session, set
     assert (people.count("notification_events"), rings()) == (1, 1)
 
 
-def test_a_released_savepoint_in_a_rolled_back_transaction_rings_nothing(own: Session, settings: Settings, people: Company, rings: Rings) -> None:
+def test_a_released_savepoint_in_a_rolled_back_transaction_rings_nothing(
+    own: Session, settings: Settings, people: Company, rings: Rings
+) -> None:
     with own.begin_nested(), own.begin_nested():
         send(own, settings)
     own.rollback()
@@ -110,7 +118,9 @@ def test_the_caller_s_own_changes_and_the_event_are_one(own: Session, settings: 
     assert (people.count("groups"), people.count("notification_events")) == (2, 1)
 
 
-def test_after_a_refused_call_the_session_goes_on(own: Session, settings: Settings, people: Company, rings: Rings) -> None:
+def test_after_a_refused_call_the_session_goes_on(
+    own: Session, settings: Settings, people: Company, rings: Rings
+) -> None:
     send(own, settings)
     with pytest.raises(UnknownGroup):
         NotificationService(own, settings).send_role_notifications(["hr"], "T", "M")
@@ -128,7 +138,9 @@ def test_a_conflict_leaves_the_session_usable(own: Session, settings: Settings, 
     assert (people.count("notification_events"), rings()) == (1, 1)
 
 
-def test_people_who_are_added_in_the_same_transaction_can_be_notified(own: Session, settings: Settings, people: Company, rings: Rings) -> None:
+def test_people_who_are_added_in_the_same_transaction_can_be_notified(
+    own: Session, settings: Settings, people: Company, rings: Rings
+) -> None:
     directory = Directory(own, settings)
     directory.add_groups(["stage_9"])
     directory.add_members("stage_9", ["42"])
@@ -169,12 +181,16 @@ def test_after_remove_the_scoped_session_is_a_new_one(settings: Settings, people
     assert people.count("notification_events") == 2
 
 
-def test_without_a_session_each_call_is_committed_and_rung_for(settings: Settings, people: Company, rings: Rings) -> None:
+def test_without_a_session_each_call_is_committed_and_rung_for(
+    settings: Settings, people: Company, rings: Rings
+) -> None:
     NotificationService(settings=settings).send_broadcast("T", "M")
     assert (people.count("notification_events"), rings()) == (1, 1)
 
 
-def test_without_any_broker_configured_a_committed_call_succeeds(settings: Settings, people: Company, tmp_path: object) -> None:
+def test_without_any_broker_configured_a_committed_call_succeeds(
+    settings: Settings, people: Company, tmp_path: object
+) -> None:
     nowhere = settings.model_copy(update={"database_url": settings.database, "broker_url": None, "data_dir": tmp_path})
     assert NotificationService(settings=nowhere).send_broadcast("T", "M").id
     assert people.count("notification_events") == 1

@@ -57,5 +57,8 @@ def test_notifications_are_read_back_of_everyone_or_of_one_person(directory: Pat
 
 
 def test_what_is_missing_is_said(directory: Path) -> None:
-    assert refused("archive", "show", "nothing", NOTIFICATION_ARCHIVE_DIR=str(directory)) == f"stagebloom: archive: 'nothing' is not in {directory}"
+    assert (
+        refused("archive", "show", "nothing", NOTIFICATION_ARCHIVE_DIR=str(directory))
+        == f"stagebloom: archive: 'nothing' is not in {directory}"
+    )
     assert "NOTIFICATION_ARCHIVE_DIR is not set" in refused("archive", "list")

@@ -47,7 +47,9 @@ def test_a_malformed_term_is_refused_with_its_value(malformed: Any) -> None:
     assert repr(malformed)[:90] in refused.value.message
 
 
-@pytest.mark.parametrize("groups", [(), ("",), ("a & b",), "role_rh", ["role_rh"], (7,), tuple(f"g{n}" for n in range(11))])
+@pytest.mark.parametrize(
+    "groups", [(), ("",), ("a & b",), "role_rh", ["role_rh"], (7,), tuple(f"g{n}" for n in range(11))]
+)
 def test_a_term_made_by_hand_is_checked_as_well(groups: Any) -> None:
     with pytest.raises(InvalidAudience):
         Term(groups)

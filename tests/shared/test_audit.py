@@ -23,8 +23,13 @@ def test_a_record_says_who_did_what_to_what_from_where(session: Session) -> None
     shown = audit.as_json(row)
     assert datetime.fromisoformat(shown.pop("at")) == row.at
     assert shown == {
-        "id": row.id, "actor": "user_7", "action": "template.change", "target": "welcome/fr",
-        "details": {"version": 3}, "address": "10.0.0.9", "request_id": "abcdefgh",
+        "id": row.id,
+        "actor": "user_7",
+        "action": "template.change",
+        "target": "welcome/fr",
+        "details": {"version": 3},
+        "address": "10.0.0.9",
+        "request_id": "abcdefgh",
     }
     assert cursor is None
 

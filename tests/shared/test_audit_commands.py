@@ -26,7 +26,9 @@ def test_a_services_life_from_its_first_key_to_its_last(settings: Settings, comp
     assert "there is no service" in refused("service", "disable", "other")
 
     log = [json.loads(line) for line in answered("audit", "--json").splitlines()]
-    assert [(row["actor"], row["action"], row["target"]) for row in log] == [("cli", f"service.{act}", "billing") for act in ("disable", "rotate", "add")]
+    assert [(row["actor"], row["action"], row["target"]) for row in log] == [
+        ("cli", f"service.{act}", "billing") for act in ("disable", "rotate", "add")
+    ]
     assert key not in json.dumps(log)
 
 

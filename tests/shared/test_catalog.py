@@ -32,7 +32,9 @@ DEFAULTS = [
 
 
 @pytest.mark.parametrize(("name", "data", "audience", "notification_type"), DEFAULTS)
-def test_the_nine_event_types_mean_what_the_earlier_system_meant(name: str, data: dict[str, Any], audience: list[str], notification_type: str) -> None:
+def test_the_nine_event_types_mean_what_the_earlier_system_meant(
+    name: str, data: dict[str, Any], audience: list[str], notification_type: str
+) -> None:
     row = event_type(STAGEBLOOM, name)
     assert [str(term) for term in row.audience_for(data)] == audience
     assert row.notification_type_for(data) == notification_type
@@ -77,7 +79,13 @@ def test_a_level_that_does_not_exist_is_refused(level: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "missing"),
-    [("user_action", "user_id"), ("stage_update", "stage_id"), ("evaluation", "evaluator_id"), ("survey", "survey_id"), ("kpi_alert", "stage_id")],
+    [
+        ("user_action", "user_id"),
+        ("stage_update", "stage_id"),
+        ("evaluation", "evaluator_id"),
+        ("survey", "survey_id"),
+        ("kpi_alert", "stage_id"),
+    ],
 )
 def test_missing_data_is_named(name: str, missing: str) -> None:
     with pytest.raises(InvalidInput, match=f"data.{missing}: expected a text or number, needed by") as refused:
@@ -101,16 +109,39 @@ def test_data_that_is_given_and_wrong_does_not_fall_back(value: Any) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["1 & role_rh", "1&role_rh", "1, everyone", "1 else everyone", "1 else nobody", "1\nrole_rh", "1|role_rh", " 1", "\x00", "\ud800", "1" * 200],
+    [
+        "1 & role_rh",
+        "1&role_rh",
+        "1, everyone",
+        "1 else everyone",
+        "1 else nobody",
+        "1\nrole_rh",
+        "1|role_rh",
+        " 1",
+        "\x00",
+        "\ud800",
+        "1" * 200,
+    ],
 )
-@pytest.mark.parametrize(("name", "key"), [("stage_update", "stage_id"), ("demande", "candidate_id"), ("demande", "entreprise_id"), ("kpi_alert", "stage_id")])
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("stage_update", "stage_id"),
+        ("demande", "candidate_id"),
+        ("demande", "entreprise_id"),
+        ("kpi_alert", "stage_id"),
+    ],
+)
 def test_data_can_not_change_the_algebra(name: str, key: str, value: str) -> None:
     with pytest.raises(InvalidInput):
         STAGEBLOOM[name].audience_for({key: value})
 
 
 def test_data_is_filled_in_as_it_is_and_never_read_as_a_placeholder() -> None:
-    assert STAGEBLOOM["stage_update"].texts_for({"stage_id": "{stage_id} {0.x} %s"})["fr"]["message"] == "Le stage {stage_id} {0.x} %s a été mis à jour."
+    assert (
+        STAGEBLOOM["stage_update"].texts_for({"stage_id": "{stage_id} {0.x} %s"})["fr"]["message"]
+        == "Le stage {stage_id} {0.x} %s a été mis à jour."
+    )
     assert str(STAGEBLOOM["user_action"].audience_for({"user_id": "{evaluator_id}"})[0]) == "user_{evaluator_id}"
 
 

@@ -62,15 +62,28 @@ def test_every_command_explains_itself_without_any_server(command: str, tmp_path
 
 @pytest.mark.parametrize(
     "command",
-    [("token", "42"), ("token", "--role", "rh"), ("send", "--everyone", "--title", "T", "--message", "M"), ("seed", "--people", "1"), ("events",), ("migrate",)],
+    [
+        ("token", "42"),
+        ("token", "--role", "rh"),
+        ("send", "--everyone", "--title", "T", "--message", "M"),
+        ("seed", "--people", "1"),
+        ("events",),
+        ("migrate",),
+    ],
     ids=" ".join,
 )
 def test_without_servers_one_line_says_how_to_start_them(tmp_path: Path, command: tuple[str, ...]) -> None:
-    assert f"no server is running in {tmp_path}: start it with `stagebloom run`" in refused(*command, DATA_DIR=str(tmp_path))
+    assert f"no server is running in {tmp_path}: start it with `stagebloom run`" in refused(
+        *command, DATA_DIR=str(tmp_path)
+    )
 
 
 def test_a_server_that_died_is_one_line_too(tmp_path: Path) -> None:
-    (tmp_path / "servers.json").write_text(json.dumps({"database_url": "postgresql+psycopg2://u:hunter2@127.0.0.1:1/x", "redis_url": "redis://127.0.0.1:1/0"}))
+    (tmp_path / "servers.json").write_text(
+        json.dumps(
+            {"database_url": "postgresql+psycopg2://u:hunter2@127.0.0.1:1/x", "redis_url": "redis://127.0.0.1:1/0"}
+        )
+    )
     line = refused("token", "42", DATA_DIR=str(tmp_path))
     assert "the database can't be reached" in line
     assert "hunter2" not in line
@@ -87,7 +100,10 @@ def test_faulty_settings_are_said_before_anything_is_done() -> None:
 def test_tokens_are_one_a_line_and_of_the_people_named(company: Company, settings: Settings) -> None:
     company.people(["42", "anna"], "role_rh")
     lines = answered("token", "anna", "42").splitlines()
-    claims = [jwt.decode(line, settings.signing_key(), ["HS256"], audience="notifications", issuer="stagebloom") for line in lines]
+    claims = [
+        jwt.decode(line, settings.signing_key(), ["HS256"], audience="notifications", issuer="stagebloom")
+        for line in lines
+    ]
     assert [claim["sub"] for claim in claims] == ["anna", "42"]
 
 
@@ -109,13 +125,19 @@ def test_no_token_is_made_when_one_person_is_unknown_or_deactivated(company: Com
 
 def test_a_name_that_is_no_text_is_refused(company: Company) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "from shared.cli import main; main()", "token", b"\xff\xfe"], capture_output=True, timeout=60, cwd=ROOT, check=False
+        [sys.executable, "-c", "from shared.cli import main; main()", "token", b"\xff\xfe"],
+        capture_output=True,
+        timeout=60,
+        cwd=ROOT,
+        check=False,
     )
     assert done.returncode == 1
     assert b"Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("wrong", [(), ("42", "--role", "rh"), ("--role", "rh", "--limit", "0"), ("42", "--lifetime", "x")])
+@pytest.mark.parametrize(
+    "wrong", [(), ("42", "--role", "rh"), ("--role", "rh", "--limit", "0"), ("42", "--lifetime", "x")]
+)
 def test_a_wrong_use_is_explained(wrong: tuple[str, ...]) -> None:
     done = stagebloom("token", *wrong)
     assert done.returncode == 2
@@ -128,7 +150,18 @@ def sent(*arguments: str, **environ: str) -> Any:
 
 def test_what_is_sent_is_recorded_and_rung_for(company: Company) -> None:
     company.person("42", "role_rh", "entreprise_3")
-    done = sent("--role", "rh", "--to", "role_rh & entreprise_3", "--exclude", "user_42", "--data", '{"a": 1}', "--type", "warning")
+    done = sent(
+        "--role",
+        "rh",
+        "--to",
+        "role_rh & entreprise_3",
+        "--exclude",
+        "user_42",
+        "--data",
+        '{"a": 1}',
+        "--type",
+        "warning",
+    )
     assert done["broker"] is True
     (row,) = [json.loads(line) for line in answered("events", "--json").splitlines()]
     assert row["id"] == done["event_id"]
@@ -147,12 +180,21 @@ def test_what_is_sent_is_recorded_and_rung_for(company: Company) -> None:
         (("--everyone", "--exclude", "user_7"), "user_7"),
     ],
 )
-def test_a_refused_event_is_one_line_and_nothing_is_stored(company: Company, arguments: tuple[str, ...], cause: str) -> None:
+def test_a_refused_event_is_one_line_and_nothing_is_stored(
+    company: Company, arguments: tuple[str, ...], cause: str
+) -> None:
     assert cause in refused("send", "--title", "T", "--message", "M", *arguments)
     assert company.count("notification_events") == 0
 
 
-@pytest.mark.parametrize("arguments", [("--title", "T", "--message", "M"), ("--everyone", "--title", "T"), ("--everyone", "--title", "T", "--message", "M", "--data", "[1]")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--title", "T", "--message", "M"),
+        ("--everyone", "--title", "T"),
+        ("--everyone", "--title", "T", "--message", "M", "--data", "[1]"),
+    ],
+)
 def test_an_incomplete_send_says_what_is_missing(company: Company, arguments: tuple[str, ...]) -> None:
     done = stagebloom("send", *arguments)
     assert done.returncode == 2
@@ -164,7 +206,9 @@ def test_without_the_broker_it_is_recorded_and_said(company: Company, settings: 
     with BrokerDoor(settings) as door:
         door.refuse()
         assert sent("--everyone", BROKER_URL=str(door.settings.broker_url))["broker"] is False
-        assert "the broker has not answered yet" in answered("send", "--everyone", "--title", "T", "--message", "M", BROKER_URL=str(door.settings.broker_url))
+        assert "the broker has not answered yet" in answered(
+            "send", "--everyone", "--title", "T", "--message", "M", BROKER_URL=str(door.settings.broker_url)
+        )
     assert company.count("notification_events") == 2
 
 

@@ -74,8 +74,21 @@ def test_a_running_system_is_healthy(system: System, company: Company, settings:
     findings = list(examine(settings.model_copy(update={"public_url": system.base_url})))
     assert [one for one in findings if one.level != "ok"] == []
     assert {one.check for one in findings} == {
-        "PostgreSQL", "Redis", "broker", "WebSocket", "migrations", "versions", "clock", "roles", "people", "events",
-        "batches", "failed", "duplicates", "indexes", "partitions",
+        "PostgreSQL",
+        "Redis",
+        "broker",
+        "WebSocket",
+        "migrations",
+        "versions",
+        "clock",
+        "roles",
+        "people",
+        "events",
+        "batches",
+        "failed",
+        "duplicates",
+        "indexes",
+        "partitions",
     }
     websocket = next(one for one in findings if one.check == "WebSocket")
     assert "handshake, connected, ping and pong" in websocket.message
@@ -110,7 +123,15 @@ def test_a_queue_full_of_doorbells_is_noted(settings: Settings, clean: None) -> 
 def test_a_public_address_that_is_no_gateway_is_wrong(settings: Settings, system: System) -> None:
     away = settings.model_copy(update={"public_url": "http://127.0.0.1:9"})
     assert "can't be reached" in found(public.check_websocket, away)["WebSocket"].message
-    finding = found(public.check_websocket, settings.model_copy(update={"public_url": settings.redis.replace("redis://", "http://").partition("@")[0].rpartition(":")[0] or "http://127.0.0.1:1"}))["WebSocket"]
+    finding = found(
+        public.check_websocket,
+        settings.model_copy(
+            update={
+                "public_url": settings.redis.replace("redis://", "http://").partition("@")[0].rpartition(":")[0]
+                or "http://127.0.0.1:1"
+            }
+        ),
+    )["WebSocket"]
     assert finding.level == "wrong"
 
 
@@ -150,12 +171,19 @@ def test_events_that_nobody_takes_are_wrong_and_young_ones_are_not(company: Comp
     assert f"stagebloom events show {event_id}" in finding.remedy
 
 
-@pytest.mark.parametrize(("columns", "word"), [("NULL, NULL, NULL", "not stored"), ("'1', now() - interval '2 minutes', NULL", "not announced")])
+@pytest.mark.parametrize(
+    ("columns", "word"),
+    [("NULL, NULL, NULL", "not stored"), ("'1', now() - interval '2 minutes', NULL", "not announced")],
+)
 def test_batches_that_stand_still_are_wrong(company: Company, settings: Settings, columns: str, word: str) -> None:
     company.groups("role_rh")
     (event_id,) = record(settings, "role_rh")
     run(settings, "UPDATE notification_events SET status = 'planned', planned_at = now() - interval '2 minutes'")
-    run(settings, f"INSERT INTO event_batches (event_id, n, kind, locale, recipient_ids, stored_xid, stored_at, published_at) VALUES (:id, 0, 'notification', 'fr', '{{1}}', {columns})", id=event_id)
+    run(
+        settings,
+        f"INSERT INTO event_batches (event_id, n, kind, locale, recipient_ids, stored_xid, stored_at, published_at) VALUES (:id, 0, 'notification', 'fr', '{{1}}', {columns})",
+        id=event_id,
+    )
     finding = found(pipeline.check_events, settings)["batches"]
     assert finding.level == "wrong"
     assert word in finding.message
@@ -167,7 +195,9 @@ def test_failed_events_are_wrong_for_a_week(company: Company, settings: Settings
     run(settings, "UPDATE notification_events SET status = 'failed', error = 'too_old'")
     finding = found(pipeline.check_events, settings)["failed"]
     assert (finding.level, finding.details["event_ids"]) == ("wrong", [event_id])
-    run(settings, "UPDATE notification_events SET id = :id", id=first_event_id_at(datetime.now(UTC) - timedelta(days=8)))
+    run(
+        settings, "UPDATE notification_events SET id = :id", id=first_event_id_at(datetime.now(UTC) - timedelta(days=8))
+    )
     assert found(pipeline.check_events, settings)["failed"].level == "ok"
 
 
@@ -183,13 +213,21 @@ def test_a_sender_in_a_loop_is_noted_and_a_busy_one_is_not(company: Company, set
 
 
 def test_missing_and_invalid_indexes_are_wrong(own: Settings) -> None:
-    assert found(storage.check_indexes, own)["indexes"].details["count"] == sum(len(table.indexes) for table in Base.metadata.tables.values())
+    assert found(storage.check_indexes, own)["indexes"].details["count"] == sum(
+        len(table.indexes) for table in Base.metadata.tables.values()
+    )
     run(own, "DROP INDEX memberships_user_id")
     run(own, "INSERT INTO users (external_id) VALUES ('1'), ('2')")
-    with engine(own).connect().execution_options(isolation_level="AUTOCOMMIT") as connection, pytest.raises(IntegrityError):
+    with (
+        engine(own).connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        pytest.raises(IntegrityError),
+    ):
         connection.execute(text("CREATE UNIQUE INDEX CONCURRENTLY half_made ON users (name)"))
     findings = list(storage.check_indexes(own))
-    assert [(one.level, one.message) for one in findings] == [("wrong", "missing: memberships_user_id"), ("wrong", "invalid: half_made")]
+    assert [(one.level, one.message) for one in findings] == [
+        ("wrong", "missing: memberships_user_id"),
+        ("wrong", "invalid: half_made"),
+    ]
 
 
 def test_partitions_that_are_missing_ahead_or_too_old_are_wrong(own: Settings) -> None:
@@ -225,8 +263,12 @@ def test_clocks_that_disagree_are_wrong(settings: Settings, monkeypatch: pytest.
     assert finding.details["seconds"] >= 59
 
 
-def test_the_command_exits_with_1_when_something_is_wrong(settings: Settings, clean: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "examine", lambda settings: iter([servers.fine("a", "b"), servers.wrong("c", "d", "e")]))
+def test_the_command_exits_with_1_when_something_is_wrong(
+    settings: Settings, clean: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        command, "examine", lambda settings: iter([servers.fine("a", "b"), servers.wrong("c", "d", "e")])
+    )
     done = CliRunner().invoke(command.doctor, ["--json"])
     assert done.exit_code == 1
     assert json.loads(done.output)["healthy"] is False

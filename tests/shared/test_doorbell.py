@@ -81,7 +81,9 @@ def test_a_broker_that_hangs_between_two_rings_costs_one_wait(door: BrokerDoor) 
 
 @pytest.mark.parametrize("state", ["refuse", "fall_silent"])
 @pytest.mark.parametrize("rung_before", [False, True])
-def test_what_was_rung_arrives_when_the_broker_is_back(door: BrokerDoor, queue: redis.Redis, state: str, rung_before: bool) -> None:
+def test_what_was_rung_arrives_when_the_broker_is_back(
+    door: BrokerDoor, queue: redis.Redis, state: str, rung_before: bool
+) -> None:
     bell = Doorbell(door.settings)
     if rung_before:
         assert bell.ring(STORE_BATCHES, wait_seconds=10)

@@ -101,9 +101,7 @@ def test_the_applications_role_is_no_superuser(servers: EmbeddedServers) -> None
         sql(servers.addresses.database_url, "SELECT pg_read_file('/etc/passwd')")
 
 
-def test_passwords_are_on_no_command_line_and_in_no_readable_file(
-    servers: EmbeddedServers, data_dir: Path
-) -> None:
+def test_passwords_are_on_no_command_line_and_in_no_readable_file(servers: EmbeddedServers, data_dir: Path) -> None:
     addresses = servers.addresses
     secrets = [str(urlsplit(str(url)).password) for url in (addresses.database_url, addresses.redis_url)]
     for name in ("postgres", "redis"):
@@ -221,9 +219,7 @@ def test_a_start_that_was_cut_short_is_made_anew(tmp_path: Path) -> None:
         assert not (tmp_path / "data" / "postgres.new").exists()
 
 
-def test_a_private_directory_above_stays_as_private_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_private_directory_above_stays_as_private_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where root's servers may not enter: a checkout below root's home, data, programs and all."""
     above = tmp_path / "home with spaces"
     packages = above / "checkout" / ".venv"

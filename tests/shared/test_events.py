@@ -131,7 +131,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("field", "changes", "message"), BAD, ids=[f"{n}-{row[0]}" for n, row in enumerate(BAD)])
-def test_bad_input_is_named_and_nothing_is_stored(rh: Company, session: Session, field: str, changes: dict[str, Any], message: str) -> None:
+def test_bad_input_is_named_and_nothing_is_stored(
+    rh: Company, session: Session, field: str, changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(InvalidInput, match=message) as refused:
         record_event(session, draft(**changes))
     assert refused.value.details["field"] == field
@@ -147,7 +149,7 @@ def test_bad_input_is_named_and_nothing_is_stored(rh: Company, session: Session,
     [
         {"title": "x" * 200, "message": "é" * 4000},
         {"title": "\N{FAMILY}\u200d\N{GIRL}", "message": "العربية \u200f"},
-        {"title": "'; DROP TABLE users; --", "message": "%s %(x)s {} :name \\ \" \u2028"},
+        {"title": "'; DROP TABLE users; --", "message": '%s %(x)s {} :name \\ " \u2028'},
         {"data": {"a": {"b": [1, 2.5, None, True, "\\u0000 as text", "é"]}, "": 0}},
         {"data": {"a": deep(48)}},
         {"data": {"big": 2**63, "huge": 10**300, "small": 1e-300}},
@@ -166,7 +168,9 @@ def test_what_is_fine_is_stored_as_it_was_given(rh: Company, session: Session, c
     session.expire_all()
     stored = session.get_one(NotificationEvent, event_id)
     assert stored.status == "pending"
-    assert stored.texts == {"fr": {"title": changes.get("title", "Title"), "message": changes.get("message", "Message")}}
+    assert stored.texts == {
+        "fr": {"title": changes.get("title", "Title"), "message": changes.get("message", "Message")}
+    }
     for name in ("data", "link", "image", "actions", "thread_key", "priority", "category"):
         if name in changes:
             assert getattr(stored, name) == changes[name]
@@ -193,9 +197,13 @@ def test_what_is_not_said_comes_from_the_catalogue(rh: Company, session: Session
     assert "7" in event.texts["fr"]["message"]
 
 
-def test_the_catalogue_s_own_texts_are_held_to_the_same_lengths(rh: Company, session: Session, settings: Settings, tmp_path: Any) -> None:
+def test_the_catalogue_s_own_texts_are_held_to_the_same_lengths(
+    rh: Company, session: Session, settings: Settings, tmp_path: Any
+) -> None:
     path = tmp_path / "catalog.json"
-    path.write_text('{"invoice": {"category": "BILLING", "audience": ["role_rh"], "texts": {"fr": {"title": "{number}", "message": "M"}}}}')
+    path.write_text(
+        '{"invoice": {"category": "BILLING", "audience": ["role_rh"], "texts": {"fr": {"title": "{number}", "message": "M"}}}}'
+    )
     own = settings.model_copy(update={"catalog_file": path})
     assert record_event(session, EventDraft(event_type="invoice", data={"number": 7}), own).texts["fr"]["title"] == "7"
     with pytest.raises(TooLarge, match=r"texts\.fr\.title"):

@@ -61,7 +61,11 @@ def test_a_notification_holds_all_that_a_browser_shows() -> None:
 
 def test_read_and_seen_are_told_with_their_times() -> None:
     shown = notification_json(event(), "fr", seen_at=MOMENT, read_at=MOMENT + timedelta(seconds=1))
-    assert (shown["is_read"], shown["seen_at"], shown["read_at"]) == (True, "2026-11-22T11:30:05.123Z", "2026-11-22T11:30:06.123Z")
+    assert (shown["is_read"], shown["seen_at"], shown["read_at"]) == (
+        True,
+        "2026-11-22T11:30:05.123Z",
+        "2026-11-22T11:30:06.123Z",
+    )
     assert notification_json(event(), "fr", seen_at=MOMENT)["is_read"] is False
 
 
@@ -77,16 +81,28 @@ def test_a_frame_is_compact_utf_8_that_reads_back_exactly() -> None:
 
 def test_a_system_message_says_its_text_as_the_specification_has_it() -> None:
     shown = notification_json(event(), "en")
-    assert json.loads(notification_frame(SYSTEM_MESSAGE, shown)) == {"type": "system_message", "message": "Fine", "notification": shown}
+    assert json.loads(notification_frame(SYSTEM_MESSAGE, shown)) == {
+        "type": "system_message",
+        "message": "Fine",
+        "notification": shown,
+    }
     assert json.loads(notification_frame(ROLE_NOTIFICATION, shown)).keys() == {"type", "notification"}
 
 
 def test_a_system_message_says_its_text_without_the_markup_of_a_rich_one() -> None:
-    shown = notification_json(event(format="rich", texts={"en": {"title": "T", "message": "<p>a &amp; <b>b</b></p><p>c</p>"}}), "en")
+    shown = notification_json(
+        event(format="rich", texts={"en": {"title": "T", "message": "<p>a &amp; <b>b</b></p><p>c</p>"}}), "en"
+    )
     frame = json.loads(notification_frame(SYSTEM_MESSAGE, shown))
     assert frame["message"] == "a & b\nc"
-    assert (frame["notification"]["message"], frame["notification"]["format"]) == ("<p>a &amp; <b>b</b></p><p>c</p>", "rich")
+    assert (frame["notification"]["message"], frame["notification"]["format"]) == (
+        "<p>a &amp; <b>b</b></p><p>c</p>",
+        "rich",
+    )
 
 
 def test_encoding_keeps_what_json_can_say() -> None:
-    assert encode({"a": "é", "n": 2**53 - 1, "t": True, "z": None}) == '{"a":"é","n":9007199254740991,"t":true,"z":null}'.encode()
+    assert (
+        encode({"a": "é", "n": 2**53 - 1, "t": True, "z": None})
+        == '{"a":"é","n":9007199254740991,"t":true,"z":null}'.encode()
+    )

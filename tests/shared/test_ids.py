@@ -32,7 +32,14 @@ def test_python_and_sql_count_from_the_same_moment() -> None:
     assert first_event_id_at(datetime(2024, 1, 1, 0, 0, 1, tzinfo=UTC)) == 1 << SEQUENCE_BITS
 
 
-@pytest.mark.parametrize("moment", [datetime(2024, 1, 1, tzinfo=UTC), datetime(2026, 11, 22, 11, 30, 5, tzinfo=UTC), datetime(2091, 12, 31, tzinfo=UTC)])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(2024, 1, 1, tzinfo=UTC),
+        datetime(2026, 11, 22, 11, 30, 5, tzinfo=UTC),
+        datetime(2091, 12, 31, tzinfo=UTC),
+    ],
+)
 def test_time_to_id_and_back_is_the_same(moment: datetime) -> None:
     first = first_event_id_at(moment)
     assert event_id_time(first) == moment

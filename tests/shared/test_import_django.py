@@ -75,7 +75,9 @@ def here(installation: Settings) -> Settings:
     return installation
 
 
-def run(here: Settings, file: Path, rules: Rules = RULES, mapping: Mapping | None = None, *, dry_run: bool = False) -> Report:
+def run(
+    here: Settings, file: Path, rules: Rules = RULES, mapping: Mapping | None = None, *, dry_run: bool = False
+) -> Report:
     report = Report()
     with open_source(f"sqlite:///{file}", mapping or Mapping()) as source:
         for found in import_all(here, source, rules, dry_run=dry_run):
@@ -104,15 +106,20 @@ def change(file: Path, *statements: str) -> None:
 
 
 def cli(here: Settings, source: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return stagebloom("import-django", "--source", source, *options, DATABASE_URL=here.database.replace("+psycopg2", ""))
+    return stagebloom(
+        "import-django", "--source", source, *options, DATABASE_URL=here.database.replace("+psycopg2", "")
+    )
 
 
 def test_people_come_with_name_address_activity_role_and_stage(here: Settings, file: Path) -> None:
     assert run(here, file).people_added == 6
-    found = rows(here, """
+    found = rows(
+        here,
+        """
         SELECT external_id, name, email, is_active, ARRAY(SELECT group_name FROM memberships WHERE user_id = users.id ORDER BY 1)
         FROM users ORDER BY external_id
-    """)
+    """,
+    )
     assert found == [
         ("1", "Éléonore Müller", "eleonore@example.test", True, ["role_admin"]),
         ("2", "Tom", "tom@example.test", True, ["role_tuteur", "stage_1"]),
@@ -127,11 +134,14 @@ def test_notifications_keep_words_type_read_state_and_time_and_one_event_stays_o
     report = run(here, file)
     assert (report.notifications, report.notifications_added, report.events_added) == (9, 8, 4)
     assert report.refusals.counts == {TOO_OLD: 1}
-    found = rows(here, """
+    found = rows(
+        here,
+        """
         SELECT texts->'fr'->>'title', texts->'fr'->>'message', notification_type, event_type, category, status, recipient_count,
                count(*), count(read_at)
         FROM notification_events event JOIN notifications ON event_id = id GROUP BY event.id ORDER BY event.id
-    """)
+    """,
+    )
     assert found == [
         ("Stage commencé", "Été à Besançon", "success", "stage_update", "STAGE_UPDATE", "processed", 4, 4, 1),
         ("Stage commencé", "Été à Besançon", "success", "stage_update", "STAGE_UPDATE", "processed", 1, 1, 0),
@@ -148,7 +158,12 @@ def test_a_second_run_adds_what_is_new_and_doubles_nothing(here: Settings, file:
     run(here, file)
     before = counts(here)
     again = run(here, file)
-    assert (again.people_added, again.notifications_added, again.events_added, again.notifications_marked_read) == (0, 0, 0, 0)
+    assert (again.people_added, again.notifications_added, again.events_added, again.notifications_marked_read) == (
+        0,
+        0,
+        0,
+        0,
+    )
     assert counts(here) == before
 
     change(
@@ -190,7 +205,14 @@ def test_interrupted_anywhere_it_goes_on(here: Settings, file: Path, monkeypatch
             run(here, file)
     monkeypatch.setattr(django_import, "add_notifications", write)
     run(here, file)
-    assert counts(here) | {"groups": 0} == {"users": 6, "groups": 0, "memberships": 7, "notification_events": 4, "notifications": 8, "audit_log": 0}
+    assert counts(here) | {"groups": 0} == {
+        "users": 6,
+        "groups": 0,
+        "memberships": 7,
+        "notification_events": 4,
+        "notifications": 8,
+        "audit_log": 0,
+    }
     assert rows(here, "SELECT recipient_count FROM notification_events ORDER BY id") == [(4,), (1,), (2,), (1,)]
     assert differences(here, file) == []
 
@@ -242,8 +264,15 @@ def test_broken_rows_are_refused_with_a_reason_and_the_rest_comes(here: Settings
 
 
 def test_tables_and_columns_may_have_other_names(here: Settings, file: Path) -> None:
-    change(file, "ALTER TABLE accounts_user RENAME TO people", "ALTER TABLE people RENAME COLUMN role TO fonction", "DROP TABLE notification_service_notificationevent")
-    with pytest.raises(InvalidInput, match="--users-table: expected a table of the source database, got 'accounts_user'"):
+    change(
+        file,
+        "ALTER TABLE accounts_user RENAME TO people",
+        "ALTER TABLE people RENAME COLUMN role TO fonction",
+        "DROP TABLE notification_service_notificationevent",
+    )
+    with pytest.raises(
+        InvalidInput, match="--users-table: expected a table of the source database, got 'accounts_user'"
+    ):
         run(here, file)
     with pytest.raises(InvalidInput, match="--role-column: expected a column of people: id"):
         run(here, file, mapping=Mapping(users_table="people", role_column="rôle"))
@@ -274,7 +303,9 @@ def test_the_command_imports_from_postgresql_and_checks(settings: Settings, here
         assert done.returncode == 0, done.stderr
         assert "6 of 6 people added; 8 of 9 notifications, as 4 events" in done.stdout
         assert "--all takes it" in done.stdout
-        assert rows(here, "SELECT actor, action, details FROM audit_log") == [("cli", "import.django", {"people": 6, "notifications": 8})]
+        assert rows(here, "SELECT actor, action, details FROM audit_log") == [
+            ("cli", "import.django", {"people": 6, "notifications": 8})
+        ]
 
         same = cli(here, address, "--check", "--json")
         assert same.returncode == 0, same.stdout

@@ -25,7 +25,9 @@ def provider() -> Iterator[IdentityProvider]:
         yield found
 
 
-def key_set(provider: IdentityProvider, refresh_seconds: float = 300, retry_seconds: float = 0.05, fetch_seconds: float = 3) -> KeySet:
+def key_set(
+    provider: IdentityProvider, refresh_seconds: float = 300, retry_seconds: float = 0.05, fetch_seconds: float = 3
+) -> KeySet:
     return KeySet(provider.url, refresh_seconds, retry_seconds, fetch_seconds)
 
 
@@ -116,7 +118,9 @@ def find_or_none(keys: KeySet, key_id: str) -> Any:
 
 
 @pytest.mark.parametrize("mood", ["error", "rubbish", "silent", "drip"])
-def test_without_any_key_it_is_the_provider_that_is_unavailable_and_later_not(provider: IdentityProvider, mood: str) -> None:
+def test_without_any_key_it_is_the_provider_that_is_unavailable_and_later_not(
+    provider: IdentityProvider, mood: str
+) -> None:
     provider.mood = mood
     keys = key_set(provider, fetch_seconds=0.4)
     begun = time.monotonic()
@@ -184,7 +188,20 @@ def test_a_key_that_is_not_for_this_is_left_out(case: str) -> None:
         usable_keys(json.dumps({"keys": listed[:1]}).encode())
 
 
-@pytest.mark.parametrize("content", [b"", b"null", b"[]", b'{"keys": 1}', b'{"keys": {}}', b"\xff", b"[" * 100_000, json.dumps({"keys": [RSA] * 101}).encode()], ids=range(8))
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'{"keys": 1}',
+        b'{"keys": {}}',
+        b"\xff",
+        b"[" * 100_000,
+        json.dumps({"keys": [RSA] * 101}).encode(),
+    ],
+    ids=range(8),
+)
 def test_what_is_no_set_of_keys_is_rejected(content: bytes) -> None:
     with pytest.raises(Rejected):
         usable_keys(content)

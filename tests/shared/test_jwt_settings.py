@@ -15,13 +15,33 @@ def test_tokens_are_ours_unless_said_otherwise(tmp_path: Path) -> None:
     assert (found.jwt_algorithm, found.jwt_jwks_url) == ("HS256", None)
 
 
-@pytest.mark.parametrize("address", ["https://id.example.com/certs", "http://127.0.0.1:8080/keys?tenant=1", "https://id.example.com", "file:///etc/keys.json"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://id.example.com/certs",
+        "http://127.0.0.1:8080/keys?tenant=1",
+        "https://id.example.com",
+        "file:///etc/keys.json",
+    ],
+)
 def test_an_identity_provider_is_named_by_its_address(address: str) -> None:
     found = load_settings({"JWT_ALGORITHM": "RS256", "JWT_JWKS_URL": address})
     assert found.jwt_jwks_url == address
 
 
-@pytest.mark.parametrize("address", ["", "id.example.com", "ftp://id.example.com/keys", "/etc/keys.json", "https://user:secret@id.example.com/", "file://etc", "data:,{}", "https://"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "id.example.com",
+        "ftp://id.example.com/keys",
+        "/etc/keys.json",
+        "https://user:secret@id.example.com/",
+        "file://etc",
+        "data:,{}",
+        "https://",
+    ],
+)
 def test_rs256_needs_an_address_that_can_be_one(address: str) -> None:
     with pytest.raises(SettingsError, match="JWT_JWKS_URL=<hidden>: an address such as") as refused:
         load_settings({"JWT_ALGORITHM": "RS256", "JWT_JWKS_URL": address})
@@ -39,7 +59,9 @@ def test_no_other_algorithm_is_known(algorithm: str) -> None:
         load_settings({"JWT_ALGORITHM": algorithm})
 
 
-def test_the_key_s_file_is_read_once_and_again_when_it_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_s_file_is_read_once_and_again_when_it_is_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = load_settings({"DATA_DIR": str(tmp_path)})
     first = settings.signing_key()
     with monkeypatch.context() as patched:

@@ -42,7 +42,13 @@ def everything(database: Engine) -> set[str]:
 def shape(database: Engine) -> object:
     found = inspect(database)
     return {
-        table: (found.get_columns(table), found.get_indexes(table), found.get_pk_constraint(table), found.get_check_constraints(table), found.get_foreign_keys(table))
+        table: (
+            found.get_columns(table),
+            found.get_indexes(table),
+            found.get_pk_constraint(table),
+            found.get_check_constraints(table),
+            found.get_foreign_keys(table),
+        )
         for table in sorted(found.get_table_names())
         if table != "alembic_version"
     }
@@ -92,8 +98,12 @@ def test_models_and_migrations_agree(database: Engine) -> None:
 
 def test_partial_indexes_and_defaults_are_those_of_the_models(database: Engine, settings: Settings) -> None:
     """What alembic does not compare: the models' own tables, made in another database, are the same."""
-    indexes = text("SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version' AND tablename !~ '_2[0-9]{7}$'")
-    checks = text("SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype IN ('c', 'f', 'u') AND conparentid = 0 AND connamespace = 'public'::regnamespace")
+    indexes = text(
+        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version' AND tablename !~ '_2[0-9]{7}$'"
+    )
+    checks = text(
+        "SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype IN ('c', 'f', 'u') AND conparentid = 0 AND connamespace = 'public'::regnamespace"
+    )
     defaults = text("""
         SELECT table_name, column_name, column_default, is_nullable, data_type FROM information_schema.columns
         WHERE table_schema = 'public' AND table_name <> 'alembic_version' AND table_name !~ '_2[0-9]{7}$'
@@ -128,7 +138,14 @@ def test_several_upgrades_at_once_migrate_once(database: Engine) -> None:
     assert failures == []
     with database.connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM installation")) == 1
-        assert connection.scalar(text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())")) == 0
+        assert (
+            connection.scalar(
+                text(
+                    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+                )
+            )
+            == 0
+        )
 
 
 def test_a_migration_that_fails_leaves_nothing_and_no_lock(database: Engine) -> None:
@@ -136,7 +153,10 @@ def test_a_migration_that_fails_leaves_nothing_and_no_lock(database: Engine) -> 
         connection.execute(text("CREATE TABLE memberships (mine int)"))
     with pytest.raises(Exception, match='"memberships" already exists'):
         migrations.upgrade(database)
-    assert everything(database) - {"alembic_version", "alembic_version_pkc", "_alembic_version"} == {"memberships", "_memberships"}
+    assert everything(database) - {"alembic_version", "alembic_version_pkc", "_alembic_version"} == {
+        "memberships",
+        "_memberships",
+    }
     with database.begin() as connection:
         connection.execute(text("DROP TABLE memberships"))
     migrations.upgrade(database)

@@ -18,8 +18,12 @@ from shared.partitions import WEEK, WEEKS_AHEAD, make_partitions
 from shared.settings import Settings
 from tests.databases import new_database
 
-STORE = text("INSERT INTO notifications (recipient_id, event_id, stored_xid) VALUES (1, :event_id, '1') RETURNING tableoid::regclass::text")
-EXISTING = text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'notifications'::regclass ORDER BY 1")
+STORE = text(
+    "INSERT INTO notifications (recipient_id, event_id, stored_xid) VALUES (1, :event_id, '1') RETURNING tableoid::regclass::text"
+)
+EXISTING = text(
+    "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'notifications'::regclass ORDER BY 1"
+)
 A_SUNDAY = datetime(2027, 3, 28, 23, 59, 59, tzinfo=UTC)
 
 

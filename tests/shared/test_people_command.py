@@ -36,7 +36,12 @@ def test_people_are_listed_by_role_and_state(company: Company) -> None:
 def test_one_person_is_shown_with_what_they_have(company: Company) -> None:
     people(company)
     shown = json.loads(answered("people", "show", "42", "--json"))
-    assert (shown["groups"], shown["notifications"], shown["unread"], shown["connections"]) == (["role_rh", "stage_3"], 1, 1, 0)
+    assert (shown["groups"], shown["notifications"], shown["unread"], shown["connections"]) == (
+        ["role_rh", "stage_3"],
+        1,
+        1,
+        0,
+    )
     assert "Person 42" in answered("people", "show", "42")
     assert "there is no person 'ghost'" in refused("people", "show", "ghost")
 
@@ -46,7 +51,10 @@ def test_people_are_let_out_and_in(company: Company, session: Session) -> None:
     assert answered("people", "deactivate", "42", "7") == "2 of 2 changed\n"
     assert answered("people", "activate", "42") == "1 of 1 changed\n"
     assert session.scalars(text("SELECT external_id FROM users WHERE is_active")).all() == ["42"]
-    assert session.scalars(text("SELECT action FROM audit_log ORDER BY id")).all() == ["people.deactivate", "people.activate"]
+    assert session.scalars(text("SELECT action FROM audit_log ORDER BY id")).all() == [
+        "people.deactivate",
+        "people.activate",
+    ]
     assert "ghost" in refused("people", "activate", "ghost")
 
 

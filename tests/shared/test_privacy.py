@@ -53,43 +53,87 @@ def anna(company: Company, settings: Settings) -> int:
     anna = company.person(SECRET, "role_rh", "stage_3")
     company.person("ben", "role_rh")
     with transaction(settings) as session:
-        session.execute(text("UPDATE users SET email = 'anna@example.test', phone = '+331' WHERE id = :id"), {"id": anna})
-    company.notify(SECRET, title="Only anna", message="Her results", data={"grade": 3}, link="/anna", thread_key="anna", idempotency_key="k-anna")
+        session.execute(
+            text("UPDATE users SET email = 'anna@example.test', phone = '+331' WHERE id = :id"), {"id": anna}
+        )
+    company.notify(
+        SECRET,
+        title="Only anna",
+        message="Her results",
+        data={"grade": 3},
+        link="/anna",
+        thread_key="anna",
+        idempotency_key="k-anna",
+    )
     company.notify(SECRET, "ben", title="Both", message="Shared", data={"n": 1})
-    company.notify("ben", title="By anna", message="Hello ben", source_user=SECRET, source=f"http:{SECRET}", idempotency_key="k1")
+    company.notify(
+        "ben", title="By anna", message="Hello ben", source_user=SECRET, source=f"http:{SECRET}", idempotency_key="k1"
+    )
     company.notify("ben", title="Not anna", message="Shared", exclude=[f"user_{SECRET}"])
     with transaction(settings) as session:
         audit.record(session, Actor.person(SECRET, "10.0.0.1"), "notification.send", "5")
         audit.record(session, Actor("user_ben"), "people.upsert", "", audit.shortened([SECRET, "ben"]))
-        audit.record(session, Actor("user_ben"), "notification.send", "6", {"audience": {"first": [f"role_rh & user_{SECRET}"]}})
+        audit.record(
+            session, Actor("user_ben"), "notification.send", "6", {"audience": {"first": [f"role_rh & user_{SECRET}"]}}
+        )
     return anna
 
 
 def everything(session: Session) -> str:
     """All rows of all tables as one text."""
     tables = [table.name for table in Base.metadata.sorted_tables]
-    return "\n".join(f"{table}: {line}" for table in tables for line in session.scalars(text(f"SELECT to_jsonb(t)::text FROM {table} t")))
+    return "\n".join(
+        f"{table}: {line}"
+        for table in tables
+        for line in session.scalars(text(f"SELECT to_jsonb(t)::text FROM {table} t"))
+    )
 
 
 def test_every_table_that_names_people_is_covered() -> None:
-    names = {"user_id", "user_ids", "recipient_id", "recipient_ids", "source_user_id", "created_by", "actor", "external_id"}
-    naming = {table.name for table in Base.metadata.sorted_tables for column in table.columns
-              if column.name in names or any(key.column.table.name == "users" for key in column.foreign_keys)}
+    names = {
+        "user_id",
+        "user_ids",
+        "recipient_id",
+        "recipient_ids",
+        "source_user_id",
+        "created_by",
+        "actor",
+        "external_id",
+    }
+    naming = {
+        table.name
+        for table in Base.metadata.sorted_tables
+        for column in table.columns
+        if column.name in names or any(key.column.table.name == "users" for key in column.foreign_keys)
+    }
     assert naming == set(COVERED)
 
 
 def test_an_export_holds_everything_and_counts_it(anna: int, company: Company) -> None:
     facts = exported(SECRET)
     (person,) = of_kind(facts, "person")
-    assert (person["id"], person["email"], person["phone"], person["is_active"]) == (SECRET, "anna@example.test", "+331", True)
+    assert (person["id"], person["email"], person["phone"], person["is_active"]) == (
+        SECRET,
+        "anna@example.test",
+        "+331",
+        True,
+    )
     assert [fact["group"] for fact in of_kind(facts, "group")] == ["role_rh", "stage_3"]
     assert [fact["title"] for fact in of_kind(facts, "notification")] == ["Only anna", "Both"]
     first = of_kind(facts, "notification")[0]
-    assert (first["message"], first["data"], first["is_read"], first["deleted_at"]) == ("Her results", {"grade": 3}, False, None)
+    assert (first["message"], first["data"], first["is_read"], first["deleted_at"]) == (
+        "Her results",
+        {"grade": 3},
+        False,
+        None,
+    )
     assert first["created_at"].endswith("Z")
     assert [fact["texts"]["fr"]["title"] for fact in of_kind(facts, "event")] == ["By anna"]
     assert [fact["action"] for fact in of_kind(facts, "act")] == ["notification.send"]
-    assert facts[-1] == {"kind": "end", "counts": {"group": 2, "connection": 0, "template": 0, "notification": 2, "event": 1, "delivery": 0, "act": 1}}
+    assert facts[-1] == {
+        "kind": "end",
+        "counts": {"group": 2, "connection": 0, "template": 0, "notification": 2, "event": 1, "delivery": 0, "act": 1},
+    }
     assert "Not anna" not in json.dumps(facts)
 
 
@@ -123,7 +167,17 @@ def test_after_an_erasure_nothing_is_left_of_the_person(anna: int, session: Sess
     assert (erased.notifications, erased.events, erased.opaque_id) == (2, 3, f"erased_{anna}")
     with transaction(settings) as own:
         assert erasing.forget_in_archives(own, settings) == 1
-    for trace in (SECRET, "Only anna", "Her results", "anna@example.test", "+331", "k-anna", "10.0.0.1", "/anna", "grade"):
+    for trace in (
+        SECRET,
+        "Only anna",
+        "Her results",
+        "anna@example.test",
+        "+331",
+        "k-anna",
+        "10.0.0.1",
+        "/anna",
+        "grade",
+    ):
         assert trace not in everything(session), trace
     with transaction(settings) as own:
         own.execute(text("UPDATE users SET created_at = now() - interval '2 hours'"))
@@ -139,7 +193,13 @@ def test_what_others_were_told_stays(anna: int, session: Session) -> None:
     assert (told["By anna"].source_user_id, told["By anna"].source, told["By anna"].idempotency_key) == (None, "", None)
     assert told["Not anna"].exclude == []
     redacted = told[""]
-    assert (redacted.data, redacted.audience, redacted.search_text, redacted.link, redacted.status) == ({"redacted": True}, [], "", None, "processed")
+    assert (redacted.data, redacted.audience, redacted.search_text, redacted.link, redacted.status) == (
+        {"redacted": True},
+        [],
+        "",
+        None,
+        "processed",
+    )
     assert session.scalar(text("SELECT count(*) FROM notifications")) == 3
 
 
@@ -208,7 +268,9 @@ def test_an_erasure_that_was_killed_goes_on(anna: int, session: Session) -> None
     assert session.scalar(text("SELECT count(*) FROM notifications")) == 3
 
 
-def test_batches_of_any_state_forget_the_person(anna: int, company: Company, settings: Settings, session: Session) -> None:
+def test_batches_of_any_state_forget_the_person(
+    anna: int, company: Company, settings: Settings, session: Session
+) -> None:
     """A stored one keeps the places of the others, since receipts count by place; the other gets shorter."""
     ben = session.scalar(text("SELECT id FROM users WHERE external_id = 'ben'"))
     with transaction(settings) as own:
@@ -216,9 +278,16 @@ def test_batches_of_any_state_forget_the_person(anna: int, company: Company, set
         planning.process_events(own, settings)
         waiting = record_event(own, EventDraft(audience=["role_rh"], title="W", message="m"), settings).id
         own.execute(text("UPDATE notification_events SET status = 'planned' WHERE id = :id"), {"id": waiting})
-        own.execute(text("INSERT INTO event_batches (event_id, n, kind, locale, recipient_ids) VALUES (:id, 0, 'notification', 'fr', :ids)"), {"id": waiting, "ids": [anna, ben]})
+        own.execute(
+            text(
+                "INSERT INTO event_batches (event_id, n, kind, locale, recipient_ids) VALUES (:id, 0, 'notification', 'fr', :ids)"
+            ),
+            {"id": waiting, "ids": [anna, ben]},
+        )
     erase(SECRET)
-    rows = session.execute(text("SELECT event_id, recipient_ids FROM event_batches WHERE event_id = ANY(:ids)"), {"ids": [stored, waiting]})
+    rows = session.execute(
+        text("SELECT event_id, recipient_ids FROM event_batches WHERE event_id = ANY(:ids)"), {"ids": [stored, waiting]}
+    )
     found = {row.event_id: row.recipient_ids for row in rows}
     assert found == {stored: [0, ben], waiting: [ben]}
 
@@ -226,11 +295,16 @@ def test_batches_of_any_state_forget_the_person(anna: int, company: Company, set
 def test_an_event_that_waits_for_them_alone_is_given_up(anna: int, settings: Settings, session: Session) -> None:
     with transaction(settings) as own:
         waiting = record_event(own, EventDraft(audience=[f"user_{SECRET}"], title="Later", message="m"), settings).id
-        both = record_event(own, EventDraft(audience=[f"user_{SECRET}", "role_rh"], title="Later", message="m"), settings).id
+        both = record_event(
+            own, EventDraft(audience=[f"user_{SECRET}", "role_rh"], title="Later", message="m"), settings
+        ).id
     erase(SECRET)
     found = session.get_one(NotificationEvent, waiting)
     assert (found.status, found.error, found.audience) == ("failed", "erased", [])
-    assert (session.get_one(NotificationEvent, both).status, session.get_one(NotificationEvent, both).audience) == ("pending", [["role_rh"]])
+    assert (session.get_one(NotificationEvent, both).status, session.get_one(NotificationEvent, both).audience) == (
+        "pending",
+        [["role_rh"]],
+    )
     with transaction(settings) as own:
         planning.process_events(own, settings)
     assert session.scalar(text("SELECT count(*) FROM notifications WHERE recipient_id = :id"), {"id": anna}) == 0
@@ -249,17 +323,32 @@ def test_a_plan_that_was_begun_before_is_waited_for(anna: int, settings: Setting
         slow.commit()
         eraser.join(20)
         assert not eraser.is_alive()
-    assert anna not in session.scalars(text("SELECT unnest(recipient_ids) FROM event_batches WHERE event_id = :id"), {"id": event_id}).all()
+    assert (
+        anna
+        not in session.scalars(
+            text("SELECT unnest(recipient_ids) FROM event_batches WHERE event_id = :id"), {"id": event_id}
+        ).all()
+    )
     assert session.scalar(text("SELECT count(*) FROM notifications WHERE recipient_id = :id"), {"id": anna}) == 0
 
 
-def test_many_notifications_go_in_bounded_pieces(anna: int, settings: Settings, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_notifications_go_in_bounded_pieces(
+    anna: int, settings: Settings, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with transaction(settings) as own:
-        own.execute(text("""
+        own.execute(
+            text("""
             INSERT INTO notification_events (event_type, category, notification_type, texts, search_text, data, audience, content_hash)
             SELECT 'system', 'SYSTEM', 'info', '{"fr": {"title": "t", "message": "m"}}', '', '{}', :audience, '' FROM generate_series(1, 50)
-        """), {"audience": json.dumps([[f"user_{SECRET}"]])})
-        own.execute(text("INSERT INTO notifications (recipient_id, event_id, stored_xid) SELECT :id, id, pg_current_xact_id() FROM notification_events WHERE content_hash = ''"), {"id": anna})
+        """),
+            {"audience": json.dumps([[f"user_{SECRET}"]])},
+        )
+        own.execute(
+            text(
+                "INSERT INTO notifications (recipient_id, event_id, stored_xid) SELECT :id, id, pg_current_xact_id() FROM notification_events WHERE content_hash = ''"
+            ),
+            {"id": anna},
+        )
     monkeypatch.setattr(erasure, "ROWS_AT_ONCE", 7)
     monkeypatch.setattr(erasure, "EVENTS_AT_ONCE", 11)
     erased = erase(SECRET)
@@ -286,7 +375,17 @@ def test_archives_forget_the_person(anna: int, settings: Settings, tmp_path: Pat
 
 
 def test_a_line_of_an_archive_that_is_not_about_them_stays_as_it_is() -> None:
-    event = {"event": {"id": 1, "texts": {"fr": {"title": "T", "message": "M"}}, "audience": [["user_42"]], "exclude": [], "source_user": "42", "source": "", "data": {}}}
+    event = {
+        "event": {
+            "id": 1,
+            "texts": {"fr": {"title": "T", "message": "M"}},
+            "audience": [["user_42"]],
+            "exclude": [],
+            "source_user": "42",
+            "source": "",
+            "data": {},
+        }
+    }
     assert forget_in_archive(event, "4") == event
     line = {"event_id": 1, "person": "42"}
     assert forget_in_archive(line, "4") == line

@@ -51,7 +51,9 @@ class Allowed(HTMLParser):
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("around", ["{}", "x{}", "<p>a</p>{}<b>z</b>", "<ul><li>{}</ul>", "<a href='/x'>{}</a>", "<code>{}"])
+@pytest.mark.parametrize(
+    "around", ["{}", "x{}", "<p>a</p>{}<b>z</b>", "<ul><li>{}</ul>", "<a href='/x'>{}</a>", "<code>{}"]
+)
 def test_nothing_but_the_subset_is_left_of_an_attack(attack: str, around: str) -> None:
     try:
         cleaned = clean_rich("message", around.format(attack))
@@ -67,7 +69,11 @@ def test_nothing_but_the_subset_is_left_of_an_attack(attack: str, around: str) -
 @pytest.mark.parametrize(
     ("written", "stored", "read"),
     [
-        ("<p>Bonjour <b>Zoé</b> &amp; <i>Éric</i></p><ul><li>un</li><li>deux</li></ul>", None, "Bonjour Zoé & Éric\nun\ndeux"),
+        (
+            "<p>Bonjour <b>Zoé</b> &amp; <i>Éric</i></p><ul><li>un</li><li>deux</li></ul>",
+            None,
+            "Bonjour Zoé & Éric\nun\ndeux",
+        ),
         ('<a href="https://e.example/a?b=1&amp;c=2">ici</a> <a href="/stages/7#x">là</a>', None, "ici là"),
         ("a<br>b <code>x &lt; y</code> <em>c</em> <strong>d</strong> <ol><li>e</li></ol>", None, "a\nb x < y c d\ne"),
         ("x < y & z", "x &lt; y &amp; z", "x < y & z"),

@@ -91,7 +91,16 @@ def test_what_is_wrong_is_said_with_its_line(source: str, line: int, cause: str)
     assert (refused.value.details["field"], refused.value.details["line"]) == ("message", line)
 
 
-@pytest.mark.parametrize(("source", "kind"), [("", InvalidInput), (" \n", InvalidInput), ("x" * (MAX_SOURCE + 1), TooLarge), ("\x00", InvalidInput), ("\ud800", InvalidInput)])
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("", InvalidInput),
+        (" \n", InvalidInput),
+        ("x" * (MAX_SOURCE + 1), TooLarge),
+        ("\x00", InvalidInput),
+        ("\ud800", InvalidInput),
+    ],
+)
 def test_a_source_is_a_text_of_bounded_length(source: str, kind: type[InvalidInput]) -> None:
     with pytest.raises(kind):
         check_source("message", source, KNOWN)
@@ -150,7 +159,9 @@ def test_no_template_holds_up_a_worker(source: str) -> None:
     assert time.monotonic() - started < MAX_SECONDS * 4  # on a busy machine
 
 
-@pytest.mark.parametrize("source", ["{{ x }}", "{% if x|upper == '' %}{% endif %}", "{% for one in items %}{% endfor %}"])
+@pytest.mark.parametrize(
+    "source", ["{{ x }}", "{% if x|upper == '' %}{% endif %}", "{% for one in items %}{% endfor %}"]
+)
 def test_the_time_is_looked_at_by_every_text_filter_and_step(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.sandbox.MAX_SECONDS", -1)
     with pytest.raises(RenderError, match="it took more than"):
@@ -164,6 +175,12 @@ def test_data_can_not_take_the_budget_away() -> None:
 
 def test_in_markup_the_data_are_text() -> None:
     attack = "<script>alert(1)</script>&\"'"
-    assert rendered("<b>{{ x }}</b>", {"x": attack}, escapes=True) == "<b>&lt;script&gt;alert(1)&lt;/script&gt;&amp;&#34;&#39;</b>"
-    assert rendered("<b>{{ x|upper }}{{ x ~ '<' }}{{ items|join }}</b>", {"x": "<i>", "items": ["<p>"]}, escapes=True) == "<b>&lt;I&gt;&lt;i&gt;&lt;&lt;p&gt;</b>"
+    assert (
+        rendered("<b>{{ x }}</b>", {"x": attack}, escapes=True)
+        == "<b>&lt;script&gt;alert(1)&lt;/script&gt;&amp;&#34;&#39;</b>"
+    )
+    assert (
+        rendered("<b>{{ x|upper }}{{ x ~ '<' }}{{ items|join }}</b>", {"x": "<i>", "items": ["<p>"]}, escapes=True)
+        == "<b>&lt;I&gt;&lt;i&gt;&lt;&lt;p&gt;</b>"
+    )
     assert rendered("<b>{{ x }}</b>", {"x": attack}) == f"<b>{attack}</b>"

@@ -38,7 +38,9 @@ def test_of_a_thousand_there_are_900_80_15_and_5(settings: Settings, session: Se
     assert roles(session) == {"stagiaire": 900, "tuteur": 80, "rh": 15, "admin": 5}
 
 
-def test_every_stage_has_one_stagiaire_and_one_tuteur_and_every_stagiaire_a_stage(settings: Settings, session: Session) -> None:
+def test_every_stage_has_one_stagiaire_and_one_tuteur_and_every_stagiaire_a_stage(
+    settings: Settings, session: Session
+) -> None:
     seeded(settings, 1000)
     found = session.scalars(STAGES).all()
     assert len(found) == 900
@@ -47,10 +49,12 @@ def test_every_stage_has_one_stagiaire_and_one_tuteur_and_every_stagiaire_a_stag
 
 def test_tuteurs_share_the_stages_evenly(settings: Settings, session: Session) -> None:
     seeded(settings, 1000)
-    counts = session.scalars(text("""
+    counts = session.scalars(
+        text("""
         SELECT count(*) FROM memberships JOIN memberships role USING (user_id)
         WHERE starts_with(memberships.group_name, 'stage_') AND role.group_name = 'role_tuteur' GROUP BY user_id
-    """)).all()
+    """)
+    ).all()
     assert len(counts) == 80
     assert set(counts) <= {11, 12}
 
@@ -75,10 +79,14 @@ def test_people_who_are_there_already_stay_as_they_are(settings: Settings, compa
     company.person("anna", "role_rh")
     company.person("41", "role_admin")
     seeded(settings, 10)
-    assert list(session.scalars(text("SELECT external_id FROM users WHERE external_id <> 'anna' ORDER BY external_id::int"))) == [str(n) for n in range(41, 52)]
+    assert list(
+        session.scalars(text("SELECT external_id FROM users WHERE external_id <> 'anna' ORDER BY external_id::int"))
+    ) == [str(n) for n in range(41, 52)]
 
 
-def test_an_interrupted_seeding_leaves_whole_people_and_more_can_be_added(settings: Settings, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_seeding_leaves_whole_people_and_more_can_be_added(
+    settings: Settings, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(seeding, "CHUNK", 100)
     interrupted = seed(settings, 1000)
     assert [next(interrupted), next(interrupted), next(interrupted)] == [100, 200, 300]
@@ -105,7 +113,9 @@ def test_the_demonstration_is_put_in_once(settings: Settings, session: Session) 
     assert seed_demo(settings)
     assert not seed_demo(settings)
     assert sum(roles(session).values()) == DEMO_PEOPLE
-    groups = {name.rstrip("0123456789") for name in session.scalars(text("SELECT DISTINCT group_name FROM memberships"))}
+    groups = {
+        name.rstrip("0123456789") for name in session.scalars(text("SELECT DISTINCT group_name FROM memberships"))
+    }
     assert groups >= {"entreprise_", "survey_", "stage_", "role_admin", "role_rh"}
 
 

@@ -56,7 +56,15 @@ def test_all_faults_are_in_one_message_with_key_value_and_expectation() -> None:
     assert len(refused.value.details["faults"]) == len(faulty)
     for key in faulty:
         assert f"\n  {key}=" in message
-    for told in ("PORT='80000'", "less than or equal to 65535", "'many'", "'DEBUG', 'INFO'", "not *", "postgresql://user:password@host", "32 characters"):
+    for told in (
+        "PORT='80000'",
+        "less than or equal to 65535",
+        "'many'",
+        "'DEBUG', 'INFO'",
+        "not *",
+        "postgresql://user:password@host",
+        "32 characters",
+    ):
         assert told in message
 
 
@@ -90,7 +98,9 @@ def test_every_way_to_name_postgresql_is_understood(given: str) -> None:
     assert load_settings({"DATABASE_URL": given}).database == "postgresql+psycopg2://u:p@h/x"
 
 
-@pytest.mark.parametrize("given", ["postgresql:", "postgresqlx://u@h/x", "sqlite:///x", "h:5432", "postgresql://h:port/x"])
+@pytest.mark.parametrize(
+    "given", ["postgresql:", "postgresqlx://u@h/x", "sqlite:///x", "h:5432", "postgresql://h:port/x"]
+)
 def test_an_address_that_is_none_is_refused_before_it_is_used(given: str) -> None:
     with pytest.raises(SettingsError, match="DATABASE_URL"):
         load_settings({"DATABASE_URL": given})
@@ -113,7 +123,9 @@ def test_the_embedded_addresses_are_those_of_the_run_in_the_data_directory(tmp_p
     for read in ("database", "redis", "broker"):
         with pytest.raises(SettingsError, match=f"no server is running in {tmp_path}.*stagebloom run"):
             getattr(settings, read)
-    (tmp_path / SERVERS_FILE).write_text(json.dumps({"database_url": "postgresql+psycopg2://a", "redis_url": "redis://b"}))
+    (tmp_path / SERVERS_FILE).write_text(
+        json.dumps({"database_url": "postgresql+psycopg2://a", "redis_url": "redis://b"})
+    )
     assert (settings.database, settings.redis, settings.broker) == ("postgresql+psycopg2://a", "redis://b", "redis://b")
     assert load(tmp_path, DATABASE_URL=POSTGRES).redis == "redis://b"
 
@@ -130,12 +142,17 @@ def test_lists_are_separated_by_commas() -> None:
     for wrong in ("rh", "rh=", "=5", "rh=-1", "rh=1.5", "rh=5;admin=6"):
         with pytest.raises(SettingsError, match="SEND_LIMITS=.*such as admin=100"):
             load_settings({"SEND_LIMITS": wrong})
-    settings = load_settings({"SEND_ROLES": " admin , tuteur,,", "ALLOWED_ORIGINS": "https://a.test,http://b.test:8080"})
+    settings = load_settings(
+        {"SEND_ROLES": " admin , tuteur,,", "ALLOWED_ORIGINS": "https://a.test,http://b.test:8080"}
+    )
     assert settings.send_roles == ("admin", "tuteur")
     assert settings.allowed_origins == ("https://a.test", "http://b.test:8080")
 
 
-@pytest.mark.parametrize("origin", ["*", "https://*.test", "https://a.test/", "https://a.test/path", "a.test", "https://", "null", "https://u@a.test"])
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "https://*.test", "https://a.test/", "https://a.test/path", "a.test", "https://", "null", "https://u@a.test"],
+)
 def test_an_origin_is_a_scheme_a_host_and_no_more(origin: str) -> None:
     with pytest.raises(SettingsError, match="ALLOWED_ORIGINS"):
         load_settings({"ALLOWED_ORIGINS": origin})
@@ -229,7 +246,21 @@ def test_every_way_to_name_a_mail_server_is_understood(address: str, expected: t
     assert settings.mails_critical
 
 
-@pytest.mark.parametrize("address", ["mail.test", "http://mail.test", "smtp://", "smtp://h:x", "smtp://h:0", "smtp://h/path", "smtp://h?tls=maybe", "smtps://h?tls=none", "smtp://h?x=1", "smtp://u:hunter2@h"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "mail.test",
+        "http://mail.test",
+        "smtp://",
+        "smtp://h:x",
+        "smtp://h:0",
+        "smtp://h/path",
+        "smtp://h?tls=maybe",
+        "smtps://h?tls=none",
+        "smtp://h?x=1",
+        "smtp://u:hunter2@h",
+    ],
+)
 def test_a_mail_server_that_can_not_be_used_or_would_leak_its_password_is_refused(address: str) -> None:
     with pytest.raises(SettingsError, match="SMTP_URL") as refused:
         load_settings({"SMTP_URL": address, "EMAIL_FROM": "a@b.test"})
@@ -249,7 +280,18 @@ def test_a_webhook_needs_a_secret_that_is_one(secret: str | None) -> None:
     assert "QUJD" not in refused.value.message
 
 
-@pytest.mark.parametrize("address", ["ftp://h", "https://", "h.test", "https://u:p@h.test", "http://h.test:x/", "http://h.test/ x", "http://h.test/\nx"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ftp://h",
+        "https://",
+        "h.test",
+        "https://u:p@h.test",
+        "http://h.test:x/",
+        "http://h.test/ x",
+        "http://h.test/\nx",
+    ],
+)
 def test_a_webhook_goes_to_an_http_address(address: str) -> None:
     with pytest.raises(SettingsError, match="WEBHOOK_URL"):
         load_settings({"WEBHOOK_URL": address, "WEBHOOK_SECRET": SECRET})
@@ -257,4 +299,6 @@ def test_a_webhook_goes_to_an_http_address(address: str) -> None:
 
 def test_without_a_mail_server_nothing_is_mailed() -> None:
     assert not load_settings({}).mails_critical
-    assert not load_settings({"SMTP_URL": "smtp://h", "EMAIL_FROM": "a@b.test", "EMAIL_FALLBACK": "false"}).mails_critical
+    assert not load_settings(
+        {"SMTP_URL": "smtp://h", "EMAIL_FROM": "a@b.test", "EMAIL_FALLBACK": "false"}
+    ).mails_critical

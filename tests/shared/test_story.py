@@ -19,7 +19,11 @@ from workers import tasks
 
 def send(settings: Settings, **draft: str) -> int:
     with transaction(settings) as session:
-        return NotificationService(session, settings).send_role_notifications(["rh"], "Réunion [bold]", "Salle 7", **draft).id  # type: ignore[arg-type]
+        return (
+            NotificationService(session, settings)
+            .send_role_notifications(["rh"], "Réunion [bold]", "Salle 7", **draft)
+            .id
+        )  # type: ignore[arg-type]
 
 
 def summary(settings: Settings, event_id: int) -> str:
@@ -32,10 +36,21 @@ def test_a_processed_event_tells_its_plan_and_its_counts(company: Company, setti
     event_id = send(settings)
     tasks.process_event()
     story = json.loads(answered("events", "show", str(event_id), "--json"))
-    assert (story["id"], story["status"], story["recipient_count"], story["audience"]) == (event_id, "processed", 2, ["role_rh"])
+    assert (story["id"], story["status"], story["recipient_count"], story["audience"]) == (
+        event_id,
+        "processed",
+        2,
+        ["role_rh"],
+    )
     assert story["groups"] == {"role_rh": {"known": True, "members": 2}}
     (row,) = story["plan"]
-    assert (row["kind"], row["batches"], row["people"], row["stored"], row["published"]) == ("role_notification", 1, 2, 1, 1)
+    assert (row["kind"], row["batches"], row["people"], row["stored"], row["published"]) == (
+        "role_notification",
+        1,
+        2,
+        1,
+        1,
+    )
     assert story["summary"] == "It is stored for 2 people and announced."
     shown = answered("events", "show", str(event_id))
     for word in ("Réunion [bold]", "Salle 7", "role_rh", "role_notification", "announced"):

@@ -29,7 +29,9 @@ ELSEWHERE = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none", "REDIS_URL"
 # Tells that it runs, and how it ends.
 POLITE = "sh -c 'trap \"echo {name} ends >> $DATA_DIR/order; exit 0\" TERM; echo {name} is $$; while :; do sleep 1 & wait; done'"
 # Runs on when asked to end, and has a child that does.
-STUBBORN = "sh -c 'trap \"\" TERM; (trap \"\" TERM; while :; do sleep 1; done) & echo stubborn is $$; while :; do sleep 1; done'"
+STUBBORN = (
+    'sh -c \'trap "" TERM; (trap "" TERM; while :; do sleep 1; done) & echo stubborn is $$; while :; do sleep 1; done\''
+)
 
 SCRIPT = """
 import sys
@@ -59,7 +61,10 @@ class Run:
         self._said = directory / f"said-{os.urandom(4).hex()}"
         with self._said.open("wb") as said:
             self.process = subprocess.Popen(
-                command, stdout=said, stderr=subprocess.STDOUT, cwd=Path(__file__).parents[2],
+                command,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                cwd=Path(__file__).parents[2],
                 env={**os.environ, "DATA_DIR": str(self.data_dir), **environment},
             )
 
@@ -157,7 +162,9 @@ def test_the_children_of_what_died_are_ended_too(supervise: Callable[..., Run]) 
 
 
 def test_programs_know_where_they_belong(supervise: Callable[..., Run]) -> None:
-    run = supervise({"web": "sh -c 'echo $PORT $DATA_DIR $(command -v stagebloom); sleep 600'"}, PATH=os.defpath, **ELSEWHERE)
+    run = supervise(
+        {"web": "sh -c 'echo $PORT $DATA_DIR $(command -v stagebloom); sleep 600'"}, PATH=os.defpath, **ELSEWHERE
+    )
     run.wait_for(RUNNING)
     run.wait_for(f"{run.port} {run.data_dir} {Path(sys.executable).parent}/stagebloom")
 
@@ -338,7 +345,8 @@ def test_stagebloom_run_is_the_whole_service(supervise: Callable[..., Run]) -> N
     run.wait_for(f"{RUNNING} http://127.0.0.1:{run.port}/")
     assert is_ready()
     gateway = [
-        int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline")
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/cmdline")
         if b"gunicorn" in path.read_bytes() and str(run.data_dir).encode() in (path.parent / "environ").read_bytes()
     ]
     for process_id in gateway:

@@ -25,7 +25,9 @@ ATTACK = "<script>alert(1)</script>"
 
 
 def draft(**changes: Any) -> TemplateDraft:
-    return TemplateDraft(**{"name": NAME, "locale": "fr", "title": "Stage {{ stage_id }}", "message": "Bonjour", **changes})
+    return TemplateDraft(
+        **{"name": NAME, "locale": "fr", "title": "Stage {{ stage_id }}", "message": "Bonjour", **changes}
+    )
 
 
 def use(session: Session, **changes: Any) -> NotificationTemplate:
@@ -42,7 +44,10 @@ def session(session: Session, company: Company) -> Session:
 
 
 def happened(session: Session, data: dict[str, Any] | None = None, **changes: Any) -> NotificationEvent:
-    return record_event(session, EventDraft(**{"event_type": NAME, "audience": ["stage_7"], "data": {"stage_id": 7, **(data or {})}, **changes}))
+    return record_event(
+        session,
+        EventDraft(**{"event_type": NAME, "audience": ["stage_7"], "data": {"stage_id": 7, **(data or {})}, **changes}),
+    )
 
 
 def test_each_save_is_the_next_version_and_none_is_active(session: Session) -> None:
@@ -86,7 +91,9 @@ def test_two_activations_at_once_leave_one_active(company: Company, settings: Se
     for thread in threads:
         thread.join(20)
     with transaction(settings) as session:
-        assert len(session.scalars(select(NotificationTemplate.version).where(NotificationTemplate.is_active)).all()) == 1
+        assert (
+            len(session.scalars(select(NotificationTemplate.version).where(NotificationTemplate.is_active)).all()) == 1
+        )
 
 
 def test_the_table_itself_lets_no_two_be_active(session: Session) -> None:
@@ -110,7 +117,9 @@ def test_a_change_holds_from_the_next_event_on_and_there_is_a_way_back(session: 
     assert messages == ["un", "deux", "un", "Le stage 7 a été mis à jour."]
 
 
-def test_another_process_s_change_is_seen_by_a_long_transaction_s_next_event(company: Company, settings: Settings, session: Session) -> None:
+def test_another_process_s_change_is_seen_by_a_long_transaction_s_next_event(
+    company: Company, settings: Settings, session: Session
+) -> None:
     assert happened(session).texts["fr"]["title"] == "Stage mis à jour"
     with transaction(settings) as other:
         use(other)
@@ -138,7 +147,9 @@ def test_an_action_s_template_goes_before_that_of_its_event_type(session: Sessio
     assert happened(session, {"action": "reviewed"}).texts["fr"]["title"] == "Relu reviewed"
     assert happened(session, {"action": "unheard"}).texts["fr"]["title"] == "Autre unheard"
     assert happened(session).texts["fr"]["title"] == "Autre rien"
-    assert happened(session, {"action": ["x"]}, notification_type="info").texts["fr"]["title"].startswith("Stage mis"), "a list can't be shown"
+    assert (
+        happened(session, {"action": ["x"]}, notification_type="info").texts["fr"]["title"].startswith("Stage mis")
+    ), "a list can't be shown"
 
 
 def test_an_action_that_the_catalogue_speaks_for_is_not_spoken_for_by_its_event_type(session: Session) -> None:
@@ -177,10 +188,19 @@ def test_a_template_that_fails_costs_the_event_nothing(session: Session, changes
         event = happened(session)
     assert event.texts["fr"] == {"title": "Stage mis à jour", "message": "Le stage 7 a été mis à jour."}
     assert event.texts["en"]["title"] == "Fine"
-    assert [(fault["name"], fault["locale"], fault["version"]) for fault in event.template_faults or []] == [(NAME, "fr", 1)]
+    assert [(fault["name"], fault["locale"], fault["version"]) for fault in event.template_faults or []] == [
+        (NAME, "fr", 1)
+    ]
     assert (event.template_faults or [])[0]["error"].startswith(error)
     assert [line for line in lines if line["event"] == "template_failed"] == [
-        {"event": "template_failed", "log_level": "warning", "event_id": event.id, "name": NAME, "locale": "fr", "version": 1}
+        {
+            "event": "template_failed",
+            "log_level": "warning",
+            "event_id": event.id,
+            "name": NAME,
+            "locale": "fr",
+            "version": 1,
+        }
     ]
 
 
@@ -204,7 +224,9 @@ def test_a_template_changed_between_two_tries_of_a_key_is_no_conflict(session: S
         happened(session, {"other": 1}, idempotency_key="k")
 
 
-@pytest.mark.parametrize("attack", [ATTACK, "{{ 7 * 7 }}", "{% for one in x %}", "<b>x</b>", "&amp;", "\u202e\u0000x".replace("\u0000", "")])
+@pytest.mark.parametrize(
+    "attack", [ATTACK, "{{ 7 * 7 }}", "{% for one in x %}", "<b>x</b>", "&amp;", "\u202e\u0000x".replace("\u0000", "")]
+)
 def test_data_are_shown_as_text_never_as_a_template_or_markup(session: Session, attack: str) -> None:
     use(session, message="De {{ who }}", variables=["who"])
     plain = happened(session, {"who": attack})
@@ -230,7 +252,9 @@ def test_plain_words_beside_rich_ones_are_shown_as_they_are(session: Session, se
 
 
 def test_the_caller_s_rich_message_is_cleaned_and_its_title_stays_text(session: Session) -> None:
-    event = happened(session, title="<b>T</b>", message=f"<p onclick=x>a {ATTACK}<a href='javascript:x'>b</a></p>", format="rich")
+    event = happened(
+        session, title="<b>T</b>", message=f"<p onclick=x>a {ATTACK}<a href='javascript:x'>b</a></p>", format="rich"
+    )
     assert event.format == "rich"
     assert event.texts == {"fr": {"title": "<b>T</b>", "message": "<p>a <a>b</a></p>"}}
     assert event.search_text == "<b>t</b> a b"
@@ -238,8 +262,13 @@ def test_the_caller_s_rich_message_is_cleaned_and_its_title_stays_text(session: 
     assert (plain.format, plain.texts["fr"]["message"]) == ("plain", f"<b>{ATTACK}</b>")
 
 
-@pytest.mark.parametrize(("changes", "field"), [({"format": "html"}, "format"), ({"format": None}, "format"), ({"format": "rich", "message": ATTACK}, "message")])
-def test_a_format_or_a_rich_message_that_is_none_is_refused(session: Session, changes: dict[str, Any], field: str) -> None:
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [({"format": "html"}, "format"), ({"format": None}, "format"), ({"format": "rich", "message": ATTACK}, "message")],
+)
+def test_a_format_or_a_rich_message_that_is_none_is_refused(
+    session: Session, changes: dict[str, Any], field: str
+) -> None:
     with pytest.raises(InvalidInput) as refused:
         happened(session, **{"title": "T", "message": "M", **changes})
     assert refused.value.details["field"] == field
@@ -257,7 +286,11 @@ def test_a_format_or_a_rich_message_that_is_none_is_refused(session: Session, ch
         ({"format": "html"}, "format", "plain, rich"),
         ({"title": ""}, "title", "1 to 8000"),
         ({"message": None}, "message", "1 to 8000"),
-        ({"message": "a\n{{ stage_idd }}"}, "message", "line 2: unknown variable 'stage_idd'; known are: action, stage_id"),
+        (
+            {"message": "a\n{{ stage_idd }}"},
+            "message",
+            "line 2: unknown variable 'stage_idd'; known are: action, stage_id",
+        ),
         ({"title": "{% if %}"}, "title", "line 1: "),
         ({"title": "{{ ''.__class__.__mro__ }}"}, "title", "line 1: '__mro__' can't be reached"),
         ({"variables": "stage"}, "variables", "a list of names"),
@@ -267,7 +300,9 @@ def test_a_format_or_a_rich_message_that_is_none_is_refused(session: Session, ch
         ({"variables": [f"v{n}" for n in range(51)]}, "variables", "at most 50"),
     ],
 )
-def test_a_draft_at_fault_is_refused_by_field_and_leaves_nothing(session: Session, changes: dict[str, Any], field: str, cause: str) -> None:
+def test_a_draft_at_fault_is_refused_by_field_and_leaves_nothing(
+    session: Session, changes: dict[str, Any], field: str, cause: str
+) -> None:
     with pytest.raises(InvalidInput) as refused:
         templates.save(session, draft(**changes))
     assert refused.value.details["field"] == field
@@ -281,14 +316,23 @@ def test_a_source_that_is_too_long_is_refused(session: Session) -> None:
 
 
 def test_what_an_event_would_say_can_be_seen_before(session: Session) -> None:
-    words = templates.preview(draft(message="<p>{{ who }}<i>!</i></p>", variables=["who"], format="rich"), {"stage_id": 7, "who": "<Zoé>"})
+    words = templates.preview(
+        draft(message="<p>{{ who }}<i>!</i></p>", variables=["who"], format="rich"), {"stage_id": 7, "who": "<Zoé>"}
+    )
     assert (words.title, words.message, words.format) == ("Stage 7", "<p>&lt;Zoé&gt;<i>!</i></p>", "rich")
     with pytest.raises(InvalidInput, match="title: line 1: 'stage_id' is undefined"):
         templates.preview(draft(), {})
     assert session.scalars(select(NotificationTemplate)).all() == []
 
 
-@pytest.mark.parametrize("call", [lambda s: templates.get(s, NAME, "fr"), lambda s: templates.activate(s, NAME, "fr", 1), lambda s: templates.list_versions(s, NAME, "fr")])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda s: templates.get(s, NAME, "fr"),
+        lambda s: templates.activate(s, NAME, "fr", 1),
+        lambda s: templates.list_versions(s, NAME, "fr"),
+    ],
+)
 def test_what_is_not_there_is_not_found(session: Session, call: Any) -> None:
     with pytest.raises(NotFound, match="there is no stage_update/fr"):
         call(session)
@@ -303,12 +347,16 @@ def test_an_author_who_is_erased_leaves_the_template(session: Session, company: 
 
 
 def test_the_active_templates_of_an_event_are_one_indexed_read(session: Session) -> None:
-    session.execute(text("""
+    session.execute(
+        text("""
         INSERT INTO notification_templates (name, locale, version, title, message)
         SELECT 'stage_update.a' || n, 'fr', 1, 'T', 'M' FROM generate_series(1, 5000) AS n
-    """))
+    """)
+    )
     use(session)
     session.execute(text("ANALYZE notification_templates"))
-    query = templates.ACTIVE.where(NotificationTemplate.name.in_([NAME, f"{NAME}.a1"])).compile(session.get_bind(), compile_kwargs={"literal_binds": True})
+    query = templates.ACTIVE.where(NotificationTemplate.name.in_([NAME, f"{NAME}.a1"])).compile(
+        session.get_bind(), compile_kwargs={"literal_binds": True}
+    )
     plan = "\n".join(session.scalars(text(f"EXPLAIN {query}")))
     assert "notification_templates_active" in plan

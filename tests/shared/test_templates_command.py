@@ -28,11 +28,16 @@ def test_a_template_is_saved_seen_used_and_taken_back(file: Path, settings: Sett
     assert answered("templates", "save", *FR, str(file), "--variable", "who") == "stage_update/fr version 1 saved\n"
     shown = answered("templates", "show", *FR)
     assert shown == "Stage {{ stage_id }} : été 🎉\nBonjour {{ who }},\nà bientôt.\n"
-    assert answered("templates", "preview", *FR, '{"stage_id": 7, "who": "Zoé"}') == "Stage 7 : été 🎉\nBonjour Zoé,\nà bientôt.\n"
+    assert (
+        answered("templates", "preview", *FR, '{"stage_id": 7, "who": "Zoé"}')
+        == "Stage 7 : été 🎉\nBonjour Zoé,\nà bientôt.\n"
+    )
 
     again = tmp_path / "again.txt"
     again.write_text(shown, encoding="utf-8")
-    assert "version 2 saved and active" in answered("templates", "save", *FR, str(again), "--variable", "who", "--activate", "--format", "rich")
+    assert "version 2 saved and active" in answered(
+        "templates", "save", *FR, str(again), "--variable", "who", "--activate", "--format", "rich"
+    )
     assert json.loads(answered("templates", "show", *FR, "--json"))["format"] == "rich"
     assert json.loads(answered("templates", "list", "--json")) == [
         {"name": "stage_update", "locale": "fr", "newest_version": 2, "active_version": 2, "faults": 0}
@@ -49,7 +54,9 @@ def test_a_template_is_saved_seen_used_and_taken_back(file: Path, settings: Sett
 
 
 def test_what_is_wrong_is_one_line(file: Path, tmp_path: Path, company: Company) -> None:
-    assert "message: line 1: unknown variable 'who'; known are: action, stage_id" in refused("templates", "save", *FR, str(file))
+    assert "message: line 1: unknown variable 'who'; known are: action, stage_id" in refused(
+        "templates", "save", *FR, str(file)
+    )
     assert "name: expected one of" in refused("templates", "save", "stage", "fr", str(file))
     assert "there is no stage_update/fr" in refused("templates", "show", *FR)
     assert "there is no stage_update/fr version 9" in refused("templates", "activate", *FR, "9")

@@ -9,7 +9,9 @@ from shared.frames import encode
 from shared.topics import BatchMessage, LiveMessage, PeopleMessage, StateMessage, decode, live_topic
 
 MESSAGES: list[LiveMessage] = [
-    BatchMessage(event_id=(1 << 53) - 1, n=0, recipient_ids=[1, 2**62], frame=encode({"title": "é\n\u2028", "b": "\x00"})),
+    BatchMessage(
+        event_id=(1 << 53) - 1, n=0, recipient_ids=[1, 2**62], frame=encode({"title": "é\n\u2028", "b": "\x00"})
+    ),
     BatchMessage(event_id=1, n=7, recipient_ids=[], frame=b""),
     BatchMessage(event_id=1, n=7, recipient_ids=list(range(1000)), frame=b"\n\nB[1]\n"),
     StateMessage(user_ids=[7]),

@@ -35,7 +35,15 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
         name, _, anchor = target.partition("#")
         file = (page.parent / name).resolve() if name else page
         assert file.exists(), target
-        headings = [re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-") for line in file.read_text().splitlines() if line.startswith("#")] if anchor else []
+        headings = (
+            [
+                re.sub(r"[^\w -]", "", line.lstrip("# ").lower()).replace(" ", "-")
+                for line in file.read_text().splitlines()
+                if line.startswith("#")
+            ]
+            if anchor
+            else []
+        )
         assert not anchor or anchor in headings, target
 
 
@@ -58,7 +66,9 @@ def test_the_shell_of_the_readme_runs_and_reaches_people(system: System, company
 
     token = run(lines[0].removeprefix("TOKEN=$(").removesuffix(")")).strip()
     _, address, *options = shlex.split(lines[1].replace("$TOKEN", token))
-    headers = dict(value.split(": ", 1) for flag, value in zip(options[::2], options[1::2], strict=True) if flag == "-H")
+    headers = dict(
+        value.split(": ", 1) for flag, value in zip(options[::2], options[1::2], strict=True) if flag == "-H"
+    )
     body = options[options.index("-d") + 1]
     answer = httpx.post(address.replace("http://127.0.0.1:8000", system.base_url), content=body, headers=headers)
     assert answer.status_code == 202, answer.text
@@ -69,7 +79,15 @@ def test_the_shell_of_the_readme_runs_and_reaches_people(system: System, company
 def run(command: str) -> str:
     program, *arguments = shlex.split(command)
     assert program == ".venv/bin/stagebloom"
-    done = subprocess.run([Path(sys.executable).parent / "stagebloom", *arguments], capture_output=True, text=True, cwd=ROOT, env=os.environ, timeout=60, check=False)
+    done = subprocess.run(
+        [Path(sys.executable).parent / "stagebloom", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -77,7 +95,9 @@ def run(command: str) -> str:
 def test_every_endpoint_is_documented_and_every_documented_one_exists(app: Flask) -> None:
     table = ARCHITECTURE.split("## REST")[1].split("\n## ")[0]
     documented = set()
-    for cell in re.findall(r"`(?:(?:GET|POST|PUT|DELETE) )?(/?[\w{}/-]+/|/healthz|/readyz|/api/docs|/api/openapi.json)`", table):
+    for cell in re.findall(
+        r"`(?:(?:GET|POST|PUT|DELETE) )?(/?[\w{}/-]+/|/healthz|/readyz|/api/docs|/api/openapi.json)`", table
+    ):
         cell = re.sub(r"{\w+}", "{id}", cell)
         documented.add(cell if cell.startswith("/") else f"/api/notifications/{cell}")
     documented.discard("/api/notifications/")
@@ -102,7 +122,9 @@ def test_every_test_that_holds_a_guarantee_exists() -> None:
 
 
 def test_every_frame_that_the_gateway_sends_is_documented() -> None:
-    code = "\n".join(file.read_text() for file in [*(ROOT / "gateway" / "live").glob("*.py"), ROOT / "shared" / "frames.py"])
+    code = "\n".join(
+        file.read_text() for file in [*(ROOT / "gateway" / "live").glob("*.py"), ROOT / "shared" / "frames.py"]
+    )
     sent = set(re.findall(r'"type": "(\w+)"', code)) | {"notification", "role_notification", "system_message"}
     table = ARCHITECTURE.split("## Frames")[1].split("\n## ")[0]
     assert sent <= set(re.findall(r"`(\w+)`", table)), json.dumps(sorted(sent))

@@ -13,7 +13,9 @@ from tests.system import ROOT
 PAGE = (ROOT / "docs" / "maintenance.md").read_text()
 COMMANDS = sorted(set(re.findall(r"stagebloom ([a-z-]+(?: [a-z]+)?)", PAGE)))
 CODE = "\n".join(file.read_text() for part in ("workers", "gateway", "shared") for file in (ROOT / part).rglob("*.py"))
-LINES = sorted(set(re.findall(r"`([a-z]+_[a-z_]+)`", PAGE.split("## Logs")[1])) - {"event_id", "user_id", "turn_ms", "age_ms"})
+LINES = sorted(
+    set(re.findall(r"`([a-z]+_[a-z_]+)`", PAGE.split("## Logs")[1])) - {"event_id", "user_id", "turn_ms", "age_ms"}
+)
 
 
 @pytest.mark.parametrize("words", COMMANDS)

@@ -94,7 +94,11 @@ QUERIES = {f"GET {API}/notifications/search/": "?q=title"}  # what an endpoint c
 
 def rows(app: Flask) -> dict[str, str]:
     """`METHOD rule` → endpoint, of every rule."""
-    return {f"{method} {rule.rule}": rule.endpoint for rule in app.url_map.iter_rules() for method in (rule.methods or set()) - {"OPTIONS", "HEAD"}}
+    return {
+        f"{method} {rule.rule}": rule.endpoint
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"OPTIONS", "HEAD"}
+    }
 
 
 @pytest.fixture
@@ -107,8 +111,18 @@ def place(company: Company, settings: Settings) -> dict[str, dict[str, Any]]:
     company.person("42")
     with transaction(settings) as session:
         for _ in range(3):
-            templates.save(session, TemplateDraft(name="system", locale="fr", title="{{ name }}", message="{{ name }}", variables=["name"]))
-    names = {"external_id": "42", "name": "system", "locale": "fr", "int:version": 3, "path:filename": "home.css", "delivery_id": _delivery(settings, company)}
+            templates.save(
+                session,
+                TemplateDraft(name="system", locale="fr", title="{{ name }}", message="{{ name }}", variables=["name"]),
+            )
+    names = {
+        "external_id": "42",
+        "name": "system",
+        "locale": "fr",
+        "int:version": 3,
+        "path:filename": "home.css",
+        "delivery_id": _delivery(settings, company),
+    }
     events = {caller: company.notify(caller) for caller in PEOPLE}
     events["service"] = company.notify("42", source="service:matrix")
     return {caller: {**names, "event_id": events.get(caller, 1)} for caller in CALLERS}
@@ -141,12 +155,16 @@ def test_every_rule_is_described_and_every_description_has_a_rule(app: Flask) ->
 
 
 @pytest.mark.parametrize("row", TABLE)
-def test_only_who_may_does(row: str, app: Flask, client: FlaskClient, place: dict[str, dict[str, Any]], headers: dict[str, dict[str, str]]) -> None:
+def test_only_who_may_does(
+    row: str, app: Flask, client: FlaskClient, place: dict[str, dict[str, Any]], headers: dict[str, dict[str, str]]
+) -> None:
     method, _, rule = row.partition(" ")
     endpoint = rows(app)[row]
     door = DOORS.get(endpoint)
     for caller in CALLERS:
-        address = re.sub("<(.*?)>", lambda found, caller=caller: str(place[caller][found[1]]), rule) + QUERIES.get(row, "")  # type: ignore[misc]
+        address = re.sub("<(.*?)>", lambda found, caller=caller: str(place[caller][found[1]]), rule) + QUERIES.get(
+            row, ""
+        )  # type: ignore[misc]
         body = door.body_example if door else None
         answer = client.open(address, method=method, json=body, headers=headers[caller])
         if caller not in TABLE[row]:

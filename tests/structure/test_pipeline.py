@@ -13,7 +13,11 @@ from workers.delivery.email import EmailChannel
 from workers.delivery.turn import HARD_LIMIT_SECONDS, SOFT_LIMIT_SECONDS, TURN_SECONDS
 from workers.delivery.webhook import WebhookChannel
 
-TASKS = {value for name, value in vars(names).items() if name.isupper() and isinstance(value, str) and value.startswith("workers.")}
+TASKS = {
+    value
+    for name, value in vars(names).items()
+    if name.isupper() and isinstance(value, str) and value.startswith("workers.")
+}
 
 
 def test_every_task_name_has_a_door_and_a_queue() -> None:
@@ -23,7 +27,11 @@ def test_every_task_name_has_a_door_and_a_queue() -> None:
 
 
 def test_some_process_of_the_procfile_listens_to_every_queue() -> None:
-    heard = {queue for queues in re.findall(r"--queues (\S+)", (ROOT / "Procfile").read_text()) for queue in queues.split(",")}
+    heard = {
+        queue
+        for queues in re.findall(r"--queues (\S+)", (ROOT / "Procfile").read_text())
+        for queue in queues.split(",")
+    }
     assert heard == set(names.QUEUE_OF.values())
 
 
@@ -34,7 +42,11 @@ def test_beat_rings_only_doors_that_exist_and_lets_its_messages_expire() -> None
 
 
 def test_tasks_end_before_the_broker_would_deliver_them_again() -> None:
-    assert celeryconfig.task_soft_time_limit < celeryconfig.task_time_limit < celeryconfig.broker_transport_options["visibility_timeout"]
+    assert (
+        celeryconfig.task_soft_time_limit
+        < celeryconfig.task_time_limit
+        < celeryconfig.broker_transport_options["visibility_timeout"]
+    )
 
 
 def test_a_claim_outlives_whoever_sends_it() -> None:

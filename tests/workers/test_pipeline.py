@@ -96,14 +96,20 @@ def test_one_faulty_event_fails_alone_and_is_tried_again_later(company: Company,
 def test_a_faulty_large_event_is_counted_and_lets_the_next_one_pass(company: Company, settings: Settings) -> None:
     company.people([str(n) for n in range(1001)], "role_all")
     bad, good = record(settings, "role_all"), record(settings, "role_all")
-    rows(settings, "UPDATE notification_events SET bulk = true, audience = CASE WHEN id = :id THEN '{}' ELSE audience END RETURNING id", id=bad)
+    rows(
+        settings,
+        "UPDATE notification_events SET bulk = true, audience = CASE WHEN id = :id THEN '{}' ELSE audience END RETURNING id",
+        id=bad,
+    )
     tasks.plan_bulk()
     assert (event(settings, bad).attempts, event(settings, good).status) == (1, "pending")
     tasks.plan_bulk()
     assert event(settings, good).status == "planned"
 
 
-def test_an_error_of_the_database_is_not_the_events_fault(company: Company, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_the_database_is_not_the_events_fault(
+    company: Company, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     company.person("1")
     event_id = record(settings, "user_1")
     with transaction(settings) as holder:
@@ -115,7 +121,9 @@ def test_an_error_of_the_database_is_not_the_events_fault(company: Company, sett
     assert event(settings, event_id).processed
 
 
-def test_what_redis_did_not_take_is_published_by_the_sweep_from_the_plan(company: Company, settings: Settings, topic: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_redis_did_not_take_is_published_by_the_sweep_from_the_plan(
+    company: Company, settings: Settings, topic: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids = company.people(["1", "2"], "role_rh")
     event_id = record(settings, "role_rh")
     away = redis.Redis(port=1, socket_connect_timeout=0.2)
@@ -132,7 +140,9 @@ def test_what_redis_did_not_take_is_published_by_the_sweep_from_the_plan(company
     assert len(topic()) == 1
 
 
-def test_what_a_person_deleted_stays_deleted_when_its_batch_is_published_again(company: Company, settings: Settings) -> None:
+def test_what_a_person_deleted_stays_deleted_when_its_batch_is_published_again(
+    company: Company, settings: Settings
+) -> None:
     company.person("1")
     event_id = record(settings, "user_1")
     tasks.process_event()
@@ -164,7 +174,9 @@ def test_a_large_event_is_stored_by_several_workers_side_by_side_once(company: C
     assert company.count("notifications") == 20_000
 
 
-def test_a_worker_that_dies_before_its_commit_leaves_the_batch_to_the_next(company: Company, settings: Settings) -> None:
+def test_a_worker_that_dies_before_its_commit_leaves_the_batch_to_the_next(
+    company: Company, settings: Settings
+) -> None:
     company.people([str(n) for n in range(1500)], "role_all")
     event_id = record(settings, "role_all")
     tasks.process_event()
@@ -178,7 +190,9 @@ def test_a_worker_that_dies_before_its_commit_leaves_the_batch_to_the_next(compa
     assert event(settings, event_id).processed
 
 
-def test_someone_who_joins_after_the_plan_gets_nothing_and_who_leaves_keeps_theirs(company: Company, settings: Settings) -> None:
+def test_someone_who_joins_after_the_plan_gets_nothing_and_who_leaves_keeps_theirs(
+    company: Company, settings: Settings
+) -> None:
     ids = company.people([str(n) for n in range(1001)], "role_all")
     record(settings, "role_all")
     tasks.process_event()
@@ -189,7 +203,9 @@ def test_someone_who_joins_after_the_plan_gets_nothing_and_who_leaves_keeps_thei
     assert sorted(one for (one,) in rows(settings, "SELECT recipient_id FROM notifications")) == ids
 
 
-def test_the_sweep_names_the_door_of_whatever_stands_still(company: Company, settings: Settings, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sweep_names_the_door_of_whatever_stands_still(
+    company: Company, settings: Settings, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def doors() -> list[str]:
         with transaction(settings) as looking:
             return upkeep.doors_to_ring(looking)
@@ -233,7 +249,9 @@ def test_an_event_that_nobody_planned_for_a_day_fails_as_too_old(company: Compan
     assert (found.status, found.error, company.count("notifications")) == ("failed", "too_old", 0)
 
 
-def test_every_language_of_an_event_is_one_frame_however_many_its_batches(company: Company, settings: Settings, topic: Any) -> None:
+def test_every_language_of_an_event_is_one_frame_however_many_its_batches(
+    company: Company, settings: Settings, topic: Any
+) -> None:
     company.people([f"f{n}" for n in range(1500)], "role_all", locale="fr")
     company.people([f"e{n}" for n in range(1500)], "role_all", locale="en")
     words = {locale: {"title": locale, "message": locale} for locale in ("fr", "en")}

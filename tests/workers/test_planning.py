@@ -37,7 +37,9 @@ def reached(session: Session, event_id: int) -> dict[str, str]:
     """{person: kind of frame} of a plan; fails when someone is in it twice."""
     found: dict[str, str] = {}
     for batch in plan(session, event_id):
-        for person in session.scalars(text("SELECT external_id FROM users WHERE id = ANY(:ids)"), {"ids": batch.recipient_ids}):
+        for person in session.scalars(
+            text("SELECT external_id FROM users WHERE id = ANY(:ids)"), {"ids": batch.recipient_ids}
+        ):
             assert person not in found, f"{person} is planned twice"
             found[person] = batch.kind
     return found
@@ -48,7 +50,9 @@ def stored(session: Session, event_id: int) -> set[str]:
     return set(session.scalars(rows, {"id": event_id}))
 
 
-def test_any_audience_reaches_whom_a_naive_reading_reaches(company: Company, settings: Settings, session: Session) -> None:
+def test_any_audience_reaches_whom_a_naive_reading_reaches(
+    company: Company, settings: Settings, session: Session
+) -> None:
     chance = random.Random(2026)
     people: dict[str, set[str]] = {}
     active: set[str] = set()
@@ -86,7 +90,9 @@ def test_any_audience_reaches_whom_a_naive_reading_reaches(company: Company, set
         assert (event.status, event.recipient_count) == ("processed", len(want))
 
 
-def test_a_person_gets_the_texts_of_their_language_or_the_nearest(company: Company, settings: Settings, session: Session) -> None:
+def test_a_person_gets_the_texts_of_their_language_or_the_nearest(
+    company: Company, settings: Settings, session: Session
+) -> None:
     for locale in ("fr", "en", "en-GB", "de", None):
         company.person(str(locale), "role_rh", locale=locale)
     words = {locale: {"title": locale, "message": locale} for locale in ("fr", "en")}
@@ -105,7 +111,9 @@ def test_an_empty_group_is_processed_with_nobody_in_it(company: Company, setting
     assert session.get_one(NotificationEvent, event_id).recipient_count == 0
 
 
-def test_a_large_event_changes_lane_and_leaves_the_small_ones_alone(company: Company, settings: Settings, session: Session) -> None:
+def test_a_large_event_changes_lane_and_leaves_the_small_ones_alone(
+    company: Company, settings: Settings, session: Session
+) -> None:
     company.people([str(n) for n in range(settings.notification_batch_size + 1)], "role_all")
     company.person("one")
     large, small = record(settings, "role_all"), record(settings, "user_one")
@@ -114,7 +122,9 @@ def test_a_large_event_changes_lane_and_leaves_the_small_ones_alone(company: Com
     assert plan(session, large) == []
 
 
-def test_a_bulk_plan_cuts_its_people_into_full_batches_once_each(company: Company, settings: Settings, session: Session) -> None:
+def test_a_bulk_plan_cuts_its_people_into_full_batches_once_each(
+    company: Company, settings: Settings, session: Session
+) -> None:
     size = settings.notification_batch_size
     ids = company.people([str(n) for n in range(2 * size + 7)], "role_all")
     event_id = record(settings, "role_all")
@@ -135,7 +145,9 @@ def test_two_workers_never_take_the_same_event(company: Company, settings: Setti
         assert planning.claim_events(second, bulk=False, limit=10) == []
 
 
-def test_a_turn_takes_no_more_people_than_fit_one_transaction(company: Company, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_turn_takes_no_more_people_than_fit_one_transaction(
+    company: Company, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     company.people([str(n) for n in range(40)], "role_rh")
     events = [record(settings, "role_rh") for _ in range(5)]
     monkeypatch.setattr(planning, "PEOPLE_PER_TURN", 100)

@@ -67,7 +67,9 @@ def staff(old: Settings) -> Company:
 def notify_at(staff: Company, moment: datetime, *people: str, **draft: Any) -> int:
     """An event of another time, with its notifications."""
     with transaction(staff.settings) as session:
-        made = record_event(session, EventDraft(**{"audience": "role_rh", "title": "T", "message": "M", **draft}), staff.settings)
+        made = record_event(
+            session, EventDraft(**{"audience": "role_rh", "title": "T", "message": "M", **draft}), staff.settings
+        )
         event_id = first_event_id_at(moment) + made.id % 4_000_000
         session.execute(EVENT, {"id": event_id, "made": made.id})
         session.execute(STORE, {"event_id": event_id, "ids": list(people)})
@@ -82,7 +84,11 @@ def names(settings: Settings) -> set[str]:
 def test_a_week_goes_when_all_of_it_is_older_than_the_retention(old: Settings) -> None:
     with transaction(old) as session:
         end_of_week = datetime(2026, 1, 12, tzinfo=UTC)
-        for moment, gone in ((end_of_week, []), (end_of_week + timedelta(days=9), []), (end_of_week + timedelta(days=10), ["notifications_20260105"])):
+        for moment, gone in (
+            (end_of_week, []),
+            (end_of_week + timedelta(days=9), []),
+            (end_of_week + timedelta(days=10), ["notifications_20260105"]),
+        ):
             assert [one.name for one in outdated_partitions(session, timedelta(days=10), moment)] == gone
 
 
@@ -101,7 +107,9 @@ def test_what_is_old_is_archived_and_dropped_and_what_is_young_stays(doors: Sett
     alone = notify_at(staff, LONG_AGO + timedelta(hours=1), title="Personne")
     kept = staff.notify("1")
     with transaction(doors) as session:
-        session.execute(text("UPDATE notifications SET read_at = now() WHERE event_id = :id AND recipient_id = 1"), {"id": gone})
+        session.execute(
+            text("UPDATE notifications SET read_at = now() WHERE event_id = :id AND recipient_id = 1"), {"id": gone}
+        )
     tasks.clean_up()
     assert not any(name.startswith("notifications_2026010") for name in names(doors))
     with transaction(doors) as session:
@@ -130,7 +138,9 @@ def test_done_again_there_is_nothing_to_do(doors: Settings, staff: Company) -> N
     assert names(doors) == before
 
 
-def test_without_a_directory_it_is_only_dropped(doors: Settings, staff: Company, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_directory_it_is_only_dropped(
+    doors: Settings, staff: Company, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(tasks, "get_settings", lambda: doors.model_copy(update={"notification_archive_dir": None}))
     notify_at(staff, LONG_AGO, "1")
     tasks.clean_up()
@@ -146,7 +156,9 @@ def test_what_can_not_be_archived_is_not_dropped(doors: Settings, staff: Company
     assert staff.count("notification_events") == 1
 
 
-def test_an_archive_that_lacks_a_line_is_refused_and_leaves_nothing(doors: Settings, staff: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_that_lacks_a_line_is_refused_and_leaves_nothing(
+    doors: Settings, staff: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
     notify_at(staff, LONG_AGO, "1", "2")
     whole = archive._lines
     monkeypatch.setattr(archive, "_lines", lambda *given: list(whole(*given))[:-1])
@@ -169,7 +181,9 @@ def test_what_a_killed_worker_left_of_an_archive_is_removed(doors: Settings, sta
     assert [one.name for one in doors.notification_archive_dir.iterdir() if one.name.startswith(".")] == []
 
 
-def test_an_archive_that_could_not_be_followed_by_its_drop_is_not_written_again(doors: Settings, staff: Company) -> None:
+def test_an_archive_that_could_not_be_followed_by_its_drop_is_not_written_again(
+    doors: Settings, staff: Company
+) -> None:
     notify_at(staff, LONG_AGO, "1")
     with Session(engine(doors)) as reader:
         reader.execute(text("SELECT count(*) FROM notifications_20260112"))
@@ -185,7 +199,12 @@ def test_an_archive_that_could_not_be_followed_by_its_drop_is_not_written_again(
 def test_a_week_of_which_a_batch_is_still_to_be_stored_stays(doors: Settings, staff: Company) -> None:
     event_id = notify_at(staff, LONG_AGO)
     with transaction(doors) as session:
-        session.execute(text("INSERT INTO event_batches (event_id, n, kind, locale, recipient_ids) VALUES (:id, 0, 'notification', 'fr', '{1}')"), {"id": event_id})
+        session.execute(
+            text(
+                "INSERT INTO event_batches (event_id, n, kind, locale, recipient_ids) VALUES (:id, 0, 'notification', 'fr', '{1}')"
+            ),
+            {"id": event_id},
+        )
     tasks.clean_up()
     assert "notifications_20260112" in names(doors)
     assert "notifications_20260105" not in names(doors)
@@ -222,8 +241,20 @@ def test_dropping_a_large_week_takes_under_a_second_and_nobody_waits(doors: Sett
             waits[name].append(time.monotonic() - started)
 
     workers = [
-        threading.Thread(target=work, args=("reading", "SELECT event_id FROM notifications WHERE recipient_id = 1 AND event_id <= :event_id AND :n > 0 ORDER BY event_id DESC LIMIT 20")),
-        threading.Thread(target=work, args=("writing", "INSERT INTO notifications (recipient_id, event_id, stored_xid) VALUES (:n, :event_id, pg_current_xact_id())")),
+        threading.Thread(
+            target=work,
+            args=(
+                "reading",
+                "SELECT event_id FROM notifications WHERE recipient_id = 1 AND event_id <= :event_id AND :n > 0 ORDER BY event_id DESC LIMIT 20",
+            ),
+        ),
+        threading.Thread(
+            target=work,
+            args=(
+                "writing",
+                "INSERT INTO notifications (recipient_id, event_id, stored_xid) VALUES (:n, :event_id, pg_current_xact_id())",
+            ),
+        ),
     ]
     for worker in workers:
         worker.start()
@@ -277,7 +308,10 @@ def test_rows_go_in_small_pieces_and_what_someone_holds_is_left_for_later(doors:
     ids = [notify_at(staff, LONG_AGO) for _ in range(5)]
     (rule,) = (one for one in cleaning.RULES if one.table == "notification_events")
     with transaction(doors) as session:
-        limits = {**cleaning.find_limits(session, doors), "retained_id": first_event_id_at(LONG_AGO + timedelta(days=1))}
+        limits = {
+            **cleaning.find_limits(session, doors),
+            "retained_id": first_event_id_at(LONG_AGO + timedelta(days=1)),
+        }
     with Session(engine(doors)) as holder:
         holder.execute(text("SELECT FROM notification_events WHERE id = :id FOR UPDATE"), {"id": ids[0]})
         with transaction(doors) as session:
@@ -289,7 +323,11 @@ def test_rows_go_in_small_pieces_and_what_someone_holds_is_left_for_later(doors:
 
 def test_records_of_who_did_what_stay_a_year(doors: Settings) -> None:
     with transaction(doors) as session:
-        session.execute(text("INSERT INTO audit_log (at, actor, action) SELECT now() - make_interval(days => days), 'cli', 'x' FROM unnest(ARRAY[1, 364, 366]) AS days"))
+        session.execute(
+            text(
+                "INSERT INTO audit_log (at, actor, action) SELECT now() - make_interval(days => days), 'cli', 'x' FROM unnest(ARRAY[1, 364, 366]) AS days"
+            )
+        )
     tasks.clean_up()
     with transaction(doors) as session:
         assert session.scalar(text("SELECT count(*) FROM audit_log WHERE action = 'x'")) == 2

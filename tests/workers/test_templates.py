@@ -18,12 +18,16 @@ from workers.publishing import _messages
 
 def test_everyone_of_a_locale_gets_the_same_frame_in_its_words(company: Company, settings: Settings) -> None:
     people = {
-        locale: company.people([f"{locale}-{n}" for n in range(5)], "stage_7", locale=None if locale == "none" else locale)
+        locale: company.people(
+            [f"{locale}-{n}" for n in range(5)], "stage_7", locale=None if locale == "none" else locale
+        )
         for locale in ("fr", "en-GB", "de", "ja", "none")
     }
     with transaction(settings) as session:
         for locale, title in {"fr": "Étape {{ stage_id }}", "de": "Praktikum {{ stage_id }}"}.items():
-            draft = TemplateDraft(name="stage_update", locale=locale, title=title, message="<b>{{ stage_id }}</b>", format="rich")
+            draft = TemplateDraft(
+                name="stage_update", locale=locale, title=title, message="<b>{{ stage_id }}</b>", format="rich"
+            )
             templates.activate(session, "stage_update", locale, templates.save(session, draft).version)
         record_event(session, EventDraft(event_type="stage_update", data={"stage_id": 7}), settings)
     with transaction(settings) as session:

@@ -62,10 +62,14 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bo
 
 def resolve(host: str, port: int, allow_private: bool) -> list[tuple[str, int]]:
     """The addresses of a name that may be connected to. Raises: PrivateAddress, socket.gaierror."""
-    found = dict.fromkeys((str(info[4][0]), int(info[4][1])) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    found = dict.fromkeys(
+        (str(info[4][0]), int(info[4][1])) for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    )
     allowed = [address for address in found if allow_private or is_public(address[0])]
     if not allowed:
-        raise PrivateAddress(f"{host} is at {', '.join(address for address, _ in found)}: not a public address; WEBHOOK_ALLOW_PRIVATE=true allows it")
+        raise PrivateAddress(
+            f"{host} is at {', '.join(address for address, _ in found)}: not a public address; WEBHOOK_ALLOW_PRIVATE=true allows it"
+        )
     return allowed[:MAX_ADDRESSES]
 
 

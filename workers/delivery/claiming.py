@@ -79,7 +79,9 @@ REST = text("""
         paused_until = now() + make_interval(secs => least(:longest, :first * 2 ^ least(failures, 20)))
     WHERE channel = :channel RETURNING failures
 """)
-WORKS = text("UPDATE delivery_channels SET failures = 0, paused_until = NULL, error = NULL WHERE channel = :channel AND failures > 0")
+WORKS = text(
+    "UPDATE delivery_channels SET failures = 0, paused_until = NULL, error = NULL WHERE channel = :channel AND failures > 0"
+)
 
 WAITING = text("""
     SELECT channel FROM delivery_channels WHERE channel = ANY(:channels) AND coalesce(paused_until <= now(), true)

@@ -57,7 +57,9 @@ def one_line(value: str) -> str:
 
 def _language(wanted: str | None, texts: str) -> str:
     """The template's language: the person's, else that of the texts they get."""
-    return next((language for language in ((wanted or "").split("-")[0], texts.split("-")[0]) if language in LANGUAGES), "en")
+    return next(
+        (language for language in ((wanted or "").split("-")[0], texts.split("-")[0]) if language in LANGUAGES), "en"
+    )
 
 
 def _words(row: Any, locale: str, settings: Settings) -> Mapping[str, Any]:
@@ -86,5 +88,9 @@ def _render(name: str, words: Mapping[str, Any]) -> str:
 @lru_cache(maxsize=1)
 def _environment() -> ImmutableSandboxedEnvironment:
     return ImmutableSandboxedEnvironment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=select_autoescape(["html"]), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )

@@ -70,13 +70,18 @@ class SmtpSession:
         except smtplib.SMTPDataError as error:
             if error.smtp_code == CLOSING:
                 self._down(error)
-            code, reply = error.smtp_code, error.smtp_error if isinstance(error.smtp_error, bytes) else error.smtp_error.encode()
+            code, reply = (
+                error.smtp_code,
+                error.smtp_error if isinstance(error.smtp_error, bytes) else error.smtp_error.encode(),
+            )
         except (OSError, smtplib.SMTPException) as error:
             self._down(error)
         verdict = f"{code} {_said(reply)}"
         return failed(REFUSED, verdict) if code >= 500 else retry(verdict)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         with contextlib.suppress(OSError, smtplib.SMTPException), Deadline(QUIT_SECONDS, self._socket):
             self._smtp.quit()
 
@@ -87,7 +92,9 @@ class SmtpSession:
         self._smtp.close()
         if isinstance(error, smtplib.SMTPResponseException):
             said = error.smtp_error
-            raise ChannelDown(f"{error.smtp_code} {_said(said if isinstance(said, bytes) else said.encode())}") from error
+            raise ChannelDown(
+                f"{error.smtp_code} {_said(said if isinstance(said, bytes) else said.encode())}"
+            ) from error
         raise ChannelDown(f"{type(error).__name__}: {error}") from error
 
 

@@ -55,8 +55,12 @@ class WebhookChannel:
     def _send(self, event: Any) -> Outcome:
         body = json.dumps(payload(event), ensure_ascii=False)
         try:
-            answer = checked_http.post(self._settings.webhook_url or "", body.encode(), self._headers(event.id, body),
-                                       allow_private=self._settings.webhook_allow_private)
+            answer = checked_http.post(
+                self._settings.webhook_url or "",
+                body.encode(),
+                self._headers(event.id, body),
+                allow_private=self._settings.webhook_allow_private,
+            )
         except checked_http.PrivateAddress as error:
             return failed(PRIVATE_ADDRESS, str(error))
         except (OSError, http.client.HTTPException, UnicodeError) as error:

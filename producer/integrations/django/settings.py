@@ -14,7 +14,11 @@ from shared.errors import SettingsError
 from shared.settings import Settings, environment_name
 
 # As the specification writes them. Every other setting stands under its own name: "DATABASE_URL".
-NAMES = {"QUEUE_SIZE": "NOTIFICATION_QUEUE_SIZE", "RETENTION_DAYS": "NOTIFICATION_RETENTION_DAYS", "BATCH_SIZE": "NOTIFICATION_BATCH_SIZE"}
+NAMES = {
+    "QUEUE_SIZE": "NOTIFICATION_QUEUE_SIZE",
+    "RETENTION_DAYS": "NOTIFICATION_RETENTION_DAYS",
+    "BATCH_SIZE": "NOTIFICATION_BATCH_SIZE",
+}
 HOSTS_EXPECTED = 'Redis as {"default": {"CONFIG": {"hosts": [("127.0.0.1", 6379)]}}}'
 
 
@@ -24,7 +28,9 @@ def environment(django_settings: Any) -> dict[str, str]:
     found = {NAMES.get(name, name): _text(value) for name, value in given.items() if value is not None}
     known = {environment_name(field) for field in Settings.model_fields}
     if unknown := sorted(found.keys() - known):
-        raise SettingsError(f"NOTIFICATION_SETTINGS: expected {', '.join(sorted({*NAMES, *known}))}, got {', '.join(unknown)}")
+        raise SettingsError(
+            f"NOTIFICATION_SETTINGS: expected {', '.join(sorted({*NAMES, *known}))}, got {', '.join(unknown)}"
+        )
     layers = getattr(django_settings, "CHANNEL_LAYERS", None)
     if layers:
         found["CHANNEL_LAYERS"] = _redis_url(layers)

@@ -67,7 +67,11 @@ def test_what_nobody_answers_is_not_delivered(quick, company, worker, settings):
 def test_tabs_gateways_and_replays_count_once(quick, start_gateway, company, worker, settings):
     first, second = quick, start_gateway(limits=QUICK)
     person = company.person("1")
-    with first.connect(company.token("1")) as tab, first.connect(company.token("1")) as other, second.connect(company.token("1")) as elsewhere:
+    with (
+        first.connect(company.token("1")) as tab,
+        first.connect(company.token("1")) as other,
+        second.connect(company.token("1")) as elsewhere,
+    ):
         cursor = tab.received[0]["cursor"]
         event_id = worker.send([person])
         for client in (tab, other, elsewhere):
@@ -123,8 +127,12 @@ def test_the_time_to_the_socket_is_noted_for_those_who_are_there(quick, company,
 
         def times():
             with transaction(settings) as session:
-                created = text("SELECT extract(epoch FROM handed_at - created_at) FROM socket_times JOIN notification_events event ON event.id = event_id")
-                return [(row.event_id, row.people) for row in session.scalars(select(SocketTime))], session.scalars(created).all()
+                created = text(
+                    "SELECT extract(epoch FROM handed_at - created_at) FROM socket_times JOIN notification_events event ON event.id = event_id"
+                )
+                return [(row.event_id, row.people) for row in session.scalars(select(SocketTime))], session.scalars(
+                    created
+                ).all()
 
         wait_until(lambda: times()[0] == [(event_id, 2)], "one batch, two people", explain=quick.log)
         assert 0 < times()[1][0] < 5
@@ -138,7 +146,9 @@ def test_what_is_confirmed_while_the_database_can_not_take_it_is_written_later(q
         with transaction(settings) as session:
             session.execute(text("LOCK TABLE batch_receipts IN ACCESS EXCLUSIVE MODE"))
             client.settle()
-        wait_until(lambda: delivered(settings) == [(event_id, person)], "written in the end", seconds=30, explain=quick.log)
+        wait_until(
+            lambda: delivered(settings) == [(event_id, person)], "written in the end", seconds=30, explain=quick.log
+        )
 
 
 def test_bits_are_set_once_and_by_place(company, worker, settings):

@@ -58,7 +58,10 @@ def test_read_in_one_tab_is_read_in_the_other(gateway, company, worker):
     with gateway.connect(company.token("1")) as one, gateway.connect(company.token("1")) as two:
         event_ids = [worker.send([user_id]) for _ in range(3)]
         for client in (one, two):
-            wait_until(lambda c=client: c.settle() and c.collect("state") and c.collect("state")[-1]["unread_count"] == 3, "3 unread")
+            wait_until(
+                lambda c=client: c.settle() and c.collect("state") and c.collect("state")[-1]["unread_count"] == 3,
+                "3 unread",
+            )
         one.send(type="read", ids=event_ids[:2])
         for client in (one, two):
             state = client.wait_for("state", lambda frame: "read" in frame)
@@ -95,4 +98,7 @@ def test_someone_elses_notification_is_not_marked(gateway, company, worker):
         owner.settle()
         assert not [frame for frame in owner.collect("state") if "read" in frame]
         with transaction(worker.settings) as session:
-            assert session.scalar(text("SELECT read_at FROM notifications WHERE recipient_id = :id"), {"id": theirs}) is None
+            assert (
+                session.scalar(text("SELECT read_at FROM notifications WHERE recipient_id = :id"), {"id": theirs})
+                is None
+            )

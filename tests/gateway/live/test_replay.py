@@ -102,7 +102,9 @@ def test_an_old_event_that_is_stored_only_now_arrives(gateway, company, worker):
                 {"old": old_id, "id": message.event_id},
             )
             session.execute(
-                text("INSERT INTO event_batches VALUES (:id, 0, 'notification', 'fr', :ids, pg_current_xact_id(), now())"),
+                text(
+                    "INSERT INTO event_batches VALUES (:id, 0, 'notification', 'fr', :ids, pg_current_xact_id(), now())"
+                ),
                 {"id": old_id, "ids": [user_id]},
             )
         payload = message.frame.replace(str(message.event_id).encode(), str(old_id).encode())

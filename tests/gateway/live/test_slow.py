@@ -63,9 +63,7 @@ def test_a_peer_that_answers_no_ping_is_reaped(start_gateway, company):
 
 
 def test_a_peer_that_answers_pings_stays(start_gateway, company):
-    gateway = start_gateway(
-        limits={"ping_after_seconds": 0.2, "lost_after_seconds": 3.0, "sweep_seconds": 0.05}
-    )
+    gateway = start_gateway(limits={"ping_after_seconds": 0.2, "lost_after_seconds": 3.0, "sweep_seconds": 0.05})
     company.person("1")
     with RawClient(gateway.port) as client:
         client.upgrade(company.token("1"))

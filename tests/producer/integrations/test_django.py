@@ -74,7 +74,13 @@ def undo(models: ModuleType) -> None:
 def events(settings: Settings) -> list[tuple[str, dict[str, Any]]]:
     with Session(engine(settings)) as session:
         found = session.scalars(select(NotificationEvent).order_by(NotificationEvent.id))
-        return [(event.data["action"], {name: value for name, value in event.data.items() if name not in ("action", "stage_id")}) for event in found]
+        return [
+            (
+                event.data["action"],
+                {name: value for name, value in event.data.items() if name not in ("action", "stage_id")},
+            )
+            for event in found
+        ]
 
 
 def actions(settings: Settings) -> list[str]:
@@ -83,10 +89,19 @@ def actions(settings: Settings) -> list[str]:
 
 def members(settings: Settings, group: str) -> list[str]:
     with Session(engine(settings)) as session:
-        return list(session.scalars(text("SELECT name FROM memberships JOIN users ON users.id = user_id WHERE group_name = :group ORDER BY name"), {"group": group}))
+        return list(
+            session.scalars(
+                text(
+                    "SELECT name FROM memberships JOIN users ON users.id = user_id WHERE group_name = :group ORDER BY name"
+                ),
+                {"group": group},
+            )
+        )
 
 
-def test_a_save_is_an_event_once_it_is_committed_and_groups_hold_what_was_set_after_it(models: ModuleType, settings: Settings) -> None:
+def test_a_save_is_an_event_once_it_is_committed_and_groups_hold_what_was_set_after_it(
+    models: ModuleType, settings: Settings
+) -> None:
     with transaction.atomic():
         stage = add_stage(models)
         assert actions(settings) == []
@@ -112,7 +127,9 @@ def test_what_is_deleted_in_the_transaction_that_saved_it_never_was(models: Modu
     assert actions(settings) == []
 
 
-def test_a_request_that_fails_notifies_nobody_and_one_that_succeeds_does(models: ModuleType, settings: Settings) -> None:
+def test_a_request_that_fails_notifies_nobody_and_one_that_succeeds_does(
+    models: ModuleType, settings: Settings
+) -> None:
     from django.test import Client
 
     browser = Client(raise_request_exception=False)
@@ -131,7 +148,10 @@ def test_a_change_has_the_old_and_the_new_value(models: ModuleType, settings: Se
     same = models.Stage.objects.only("title").get(pk=stage.pk)  # its status was never loaded
     same.status = "termine"
     same.save(update_fields=["status"])
-    assert events(settings)[1:] == [("status_changed", {"old_status": "en_cours", "new_status": "suspendu"}), ("completed", {})]
+    assert events(settings)[1:] == [
+        ("status_changed", {"old_status": "en_cours", "new_status": "suspendu"}),
+        ("completed", {}),
+    ]
 
 
 def test_what_the_database_holds_decides(models: ModuleType, settings: Settings) -> None:
@@ -145,7 +165,10 @@ def test_what_the_database_holds_decides(models: ModuleType, settings: Settings)
     stage.refresh_from_db()
     stage.tuteur_id = None
     stage.save()
-    assert [data for _, data in events(settings)[1:]] == [{"old": 0, "new": 1}, {"old": models.Employee.objects.get(role="tuteur").pk}]
+    assert [data for _, data in events(settings)[1:]] == [
+        {"old": 0, "new": 1},
+        {"old": models.Employee.objects.get(role="tuteur").pk},
+    ]
 
 
 def test_what_is_not_watched_not_changed_or_no_event_records_nothing(models: ModuleType, settings: Settings) -> None:
@@ -177,7 +200,9 @@ def test_what_sends_no_signal_is_not_seen_and_breaks_nothing(models: ModuleType,
     assert actions(settings) == ["created"]
 
 
-def test_what_is_refused_is_logged_and_the_application_goes_on(models: ModuleType, settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_refused_is_logged_and_the_application_goes_on(
+    models: ModuleType, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     stage = add_stage(models)
     with Session(engine(settings)) as session:
         session.execute(text("DELETE FROM memberships"))
@@ -209,7 +234,11 @@ def test_a_field_that_does_not_exist_is_named(models: ModuleType) -> None:
 
 def test_the_settings_of_the_specification_are_those_of_the_process(models: ModuleType, settings: Settings) -> None:
     found = get_settings()
-    assert (found.notification_queue_size, found.notification_retention_days, found.notification_batch_size) == (1000, 30, 100)
+    assert (found.notification_queue_size, found.notification_retention_days, found.notification_batch_size) == (
+        1000,
+        30,
+        100,
+    )
     assert (found.webhook_url, found.email_fallback) == (None, True)
     assert found.redis_url == settings.redis
 
@@ -237,15 +266,32 @@ def test_every_form_of_a_channel_layer_is_understood(host: Any, address: str) ->
     assert environment(SimpleNamespace(CHANNEL_LAYERS=layers)) == {"CHANNEL_LAYERS": address}
 
 
-@pytest.mark.parametrize("layers", [7, {"other": {}}, {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}, {"default": {"CONFIG": {"hosts": [("a",)]}}}])
+@pytest.mark.parametrize(
+    "layers",
+    [
+        7,
+        {"other": {}},
+        {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}},
+        {"default": {"CONFIG": {"hosts": [("a",)]}}},
+    ],
+)
 def test_a_channel_layer_that_is_no_redis_is_refused(layers: Any) -> None:
     with pytest.raises(SettingsError, match="CHANNEL_LAYERS: expected Redis as"):
         environment(SimpleNamespace(CHANNEL_LAYERS=layers))
 
 
 def test_other_settings_stand_under_their_own_names_and_unknown_ones_are_refused() -> None:
-    given = {"DATABASE_URL": "postgresql://x", "SEND_ROLES": ["admin", "rh"], "EMAIL_FALLBACK": False, "DEFAULT_LOCALE": None}
-    assert environment(SimpleNamespace(NOTIFICATION_SETTINGS=given)) == {"DATABASE_URL": "postgresql://x", "SEND_ROLES": "admin,rh", "EMAIL_FALLBACK": "False"}
+    given = {
+        "DATABASE_URL": "postgresql://x",
+        "SEND_ROLES": ["admin", "rh"],
+        "EMAIL_FALLBACK": False,
+        "DEFAULT_LOCALE": None,
+    }
+    assert environment(SimpleNamespace(NOTIFICATION_SETTINGS=given)) == {
+        "DATABASE_URL": "postgresql://x",
+        "SEND_ROLES": "admin,rh",
+        "EMAIL_FALLBACK": "False",
+    }
     assert environment(SimpleNamespace()) == {}
     with pytest.raises(SettingsError, match="NOTIFICATION_SETTINGS: expected .*QUEUE_SIZE.*, got QUEUE_SIZ$"):
         environment(SimpleNamespace(NOTIFICATION_SETTINGS={"QUEUE_SIZ": 1}))
@@ -269,8 +315,15 @@ print(get_settings().notification_queue_size, get_settings().notification_retent
 
 
 def test_in_a_fresh_process_django_s_logging_and_the_environment_decide(settings: Settings) -> None:
-    variables = {**os.environ, "DJANGO_SETTINGS_MODULE": MODULE, "NOTIFICATION_QUEUE_SIZE": "7", "NOTIFICATION_RETENTION_DAYS": ""}
-    done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, cwd=ROOT, env=variables, check=False)
+    variables = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": MODULE,
+        "NOTIFICATION_QUEUE_SIZE": "7",
+        "NOTIFICATION_RETENTION_DAYS": "",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH], capture_output=True, text=True, cwd=ROOT, env=variables, check=False
+    )
     assert done.stderr == "MINE DEBUG notification_service.django event=hello stage=7\n"
     assert done.stdout == "7 30\n"
 
@@ -293,7 +346,9 @@ def test_the_pipeline_of_the_specification_works_as_written(system: System, comp
     assert event.processed
 
 
-def test_through_real_workers_it_reaches_the_participants_of_the_new_stage(system: System, models: ModuleType, settings: Settings) -> None:
+def test_through_real_workers_it_reaches_the_participants_of_the_new_stage(
+    system: System, models: ModuleType, settings: Settings
+) -> None:
     add_stage(models)
     with Session(engine(settings)) as session:
         sent = SentEvent(session.scalars(select(NotificationEvent)).one(), settings)

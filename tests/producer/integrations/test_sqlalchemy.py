@@ -68,11 +68,17 @@ WATCHES = {
         changed={
             "status": status_changed,
             "title": lambda stage, old, new: None,
-            "tuteur_id": lambda stage, old, new: happened("stage_update", "updated", {"stage_id": stage.id, "old": old, "new": new}),
+            "tuteur_id": lambda stage, old, new: happened(
+                "stage_update", "updated", {"stage_id": stage.id, "old": old, "new": new}
+            ),
         },
         members=lambda stage: {f"stage_{stage.id}": [stage.stagiaire_id, stage.tuteur_id]},
     ),
-    Document: Watch(inserted=lambda one: happened("document_upload", "uploaded", {"stage_id": one.stage.id, "document_title": one.title})),
+    Document: Watch(
+        inserted=lambda one: happened(
+            "document_upload", "uploaded", {"stage_id": one.stage.id, "document_title": one.title}
+        )
+    ),
 }
 
 
@@ -91,7 +97,13 @@ def application(settings: Settings, clean: None) -> Iterator[None]:
 def own(application: None, settings: Settings) -> Iterator[Session]:
     """The application's session, with SQLAlchemy's defaults. There is an rh, a stagiaire and a tuteur."""
     with Session(engine(settings)) as session:
-        session.add_all([Employee(name="Rhéa", role="rh"), Employee(name="Simon", role="stagiaire"), Employee(name="Tom", role="tuteur")])
+        session.add_all(
+            [
+                Employee(name="Rhéa", role="rh"),
+                Employee(name="Simon", role="stagiaire"),
+                Employee(name="Tom", role="tuteur"),
+            ]
+        )
         session.commit()
         yield session
 
@@ -110,7 +122,13 @@ def events(settings: Settings) -> list[tuple[str, dict[str, Any]]]:
     """Actions and data of what is committed."""
     with Session(engine(settings)) as session:
         found = session.scalars(select(NotificationEvent).order_by(NotificationEvent.id))
-        return [(event.data["action"], {name: value for name, value in event.data.items() if name not in ("action", "stage_id")}) for event in found]
+        return [
+            (
+                event.data["action"],
+                {name: value for name, value in event.data.items() if name not in ("action", "stage_id")},
+            )
+            for event in found
+        ]
 
 
 def actions(settings: Settings) -> list[str]:
@@ -119,7 +137,14 @@ def actions(settings: Settings) -> list[str]:
 
 def members(settings: Settings, group: str) -> list[str]:
     with Session(engine(settings)) as session:
-        return list(session.scalars(text("SELECT name FROM memberships JOIN users ON users.id = user_id WHERE group_name = :group ORDER BY name"), {"group": group}))
+        return list(
+            session.scalars(
+                text(
+                    "SELECT name FROM memberships JOIN users ON users.id = user_id WHERE group_name = :group ORDER BY name"
+                ),
+                {"group": group},
+            )
+        )
 
 
 def test_an_insert_is_an_event_of_the_same_transaction(own: Session, settings: Settings) -> None:
@@ -170,7 +195,10 @@ def test_a_change_of_a_watched_attribute_is_an_event_with_the_old_and_the_new(ow
     own.commit()
     stage.status = "termine"
     own.commit()
-    assert events(settings)[1:] == [("status_changed", {"old_status": "en_cours", "new_status": "suspendu"}), ("completed", {})]
+    assert events(settings)[1:] == [
+        ("status_changed", {"old_status": "en_cours", "new_status": "suspendu"}),
+        ("completed", {}),
+    ]
 
 
 def test_what_is_not_watched_not_changed_or_no_event_records_nothing(own: Session, settings: Settings) -> None:
@@ -237,7 +265,17 @@ def test_a_refused_event_refuses_the_change(own: Session, settings: Settings, co
 def test_the_same_idempotency_key_is_one_event(own: Session, settings: Settings) -> None:
     stage = add_stage(own)
     own.commit()
-    watch(Document, Watch(inserted=lambda one: happened("document_upload", "uploaded", {"stage_id": one.stage_id, "document_title": one.title}, idempotency_key=one.title)))
+    watch(
+        Document,
+        Watch(
+            inserted=lambda one: happened(
+                "document_upload",
+                "uploaded",
+                {"stage_id": one.stage_id, "document_title": one.title},
+                idempotency_key=one.title,
+            )
+        ),
+    )
     own.add_all([Document(title="D", stage_id=stage.id), Document(title="D", stage_id=stage.id)])
     own.commit()
     assert actions(settings) == ["created", "uploaded"]
@@ -268,7 +306,9 @@ def test_an_attribute_that_does_not_exist_is_named(application: None) -> None:
         watch(Stage, Watch(changed={"documents": status_changed}))
 
 
-def test_through_real_workers_it_reaches_the_participants_of_the_new_stage(system: System, own: Session, settings: Settings) -> None:
+def test_through_real_workers_it_reaches_the_participants_of_the_new_stage(
+    system: System, own: Session, settings: Settings
+) -> None:
     add_stage(own)
     own.commit()
     with Session(engine(settings)) as session:

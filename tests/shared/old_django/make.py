@@ -18,8 +18,12 @@ def database(address: str) -> dict[str, Any]:
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": parts.path[1:]}
     host = parts.hostname or parse_qs(parts.query)["host"][0]
     return {
-        "ENGINE": "django.db.backends.postgresql", "NAME": parts.path[1:], "HOST": host, "PORT": parts.port or "",
-        "USER": unquote(parts.username or ""), "PASSWORD": unquote(parts.password or ""),
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.path[1:],
+        "HOST": host,
+        "PORT": parts.port or "",
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
     }
 
 
@@ -27,7 +31,10 @@ def main(address: str, now: datetime) -> None:
     here = "tests.shared.old_django"
     apps = ["django.contrib.contenttypes", "django.contrib.auth", f"{here}.accounts", f"{here}.notification_service"]
     settings.configure(
-        DATABASES={"default": database(address)}, INSTALLED_APPS=apps, AUTH_USER_MODEL="accounts.User", USE_TZ=True,
+        DATABASES={"default": database(address)},
+        INSTALLED_APPS=apps,
+        AUTH_USER_MODEL="accounts.User",
+        USE_TZ=True,
         MIGRATION_MODULES={"contenttypes": None, "auth": None},  # all tables at once
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
     )
@@ -55,14 +62,31 @@ def fill(now: datetime) -> None:
     day = (now - timedelta(days=8)).replace(hour=9, minute=30, second=0, microsecond=0)  # in an earlier week
 
     def notify(recipient: Any, title: str, when: datetime, **more: Any) -> None:
-        Notification.objects.create(recipient=recipient, title=title, message=more.pop("message", "Été à Besançon"), created_at=when, **more)
+        Notification.objects.create(
+            recipient=recipient, title=title, message=more.pop("message", "Été à Besançon"), created_at=when, **more
+        )
 
     event = NotificationEvent.objects.create(event_type="stage_update")
     for n, recipient in enumerate((tuteur, first, second, gone)):
-        notify(recipient, "Stage commencé", day + timedelta(seconds=n), event=event, notification_type="success", is_read=n == 0)
-    notify(first, "Stage commencé", day + timedelta(seconds=9), event=event, notification_type="success")  # the same again
+        notify(
+            recipient,
+            "Stage commencé",
+            day + timedelta(seconds=n),
+            event=event,
+            notification_type="success",
+            is_read=n == 0,
+        )
+    notify(
+        first, "Stage commencé", day + timedelta(seconds=9), event=event, notification_type="success"
+    )  # the same again
     for recipient in (admin, none):
-        notify(recipient, "Maintenance", day + timedelta(days=1, microseconds=recipient.pk), notification_type="warning", is_read=True)
+        notify(
+            recipient,
+            "Maintenance",
+            day + timedelta(days=1, microseconds=recipient.pk),
+            notification_type="warning",
+            is_read=True,
+        )
     notify(first, "Bonjour Aïcha", day + timedelta(days=2), message="Pour vous seule", notification_type="info")
     notify(first, "Il y a longtemps", now - timedelta(days=60))
 

@@ -42,7 +42,9 @@ def claim(settings: Settings, channel: EmailChannel) -> claiming.Claim | None:
         return claiming.claim(session, channel)
 
 
-def test_workers_take_different_ones_and_only_so_many_send_at_once(waiting: int, mailing: Settings, channel: EmailChannel) -> None:
+def test_workers_take_different_ones_and_only_so_many_send_at_once(
+    waiting: int, mailing: Settings, channel: EmailChannel
+) -> None:
     first, second = claim(mailing, channel), claim(mailing, channel)
     assert first is not None
     assert second is not None
@@ -64,7 +66,9 @@ def test_a_row_that_somebody_holds_is_passed_over(waiting: int, mailing: Setting
         assert not held & set(taken.attempts)
 
 
-def test_several_workers_send_each_mail_once(waiting: int, mailing: Settings, mail_server: MailServer, rows: Rows) -> None:
+def test_several_workers_send_each_mail_once(
+    waiting: int, mailing: Settings, mail_server: MailServer, rows: Rows
+) -> None:
     def work() -> None:
         while rows("SELECT FROM deliveries WHERE status IN ('pending', 'sending') LIMIT 1"):
             tasks.send_emails()
@@ -77,7 +81,9 @@ def test_several_workers_send_each_mail_once(waiting: int, mailing: Settings, ma
     assert len(mail_server.recipients) == len(set(mail_server.recipients)) == waiting
 
 
-def test_a_claim_that_is_over_records_nothing(waiting: int, mailing: Settings, channel: EmailChannel, rows: Rows) -> None:
+def test_a_claim_that_is_over_records_nothing(
+    waiting: int, mailing: Settings, channel: EmailChannel, rows: Rows
+) -> None:
     late = claim(mailing, channel)
     assert late is not None
     rows("UPDATE deliveries SET next_attempt_at = now() WHERE status = 'sending'")
@@ -92,9 +98,17 @@ def test_a_claim_that_is_over_records_nothing(waiting: int, mailing: Settings, c
 
 
 @pytest.mark.parametrize(
-    ("outcome", "status", "attempts"), [(sent("x"), "sent", 1), (skipped("confirmed"), "skipped", 0), (failed("refused", "550\0 no"), "failed", 1), (retry("451"), "pending", 1)]
+    ("outcome", "status", "attempts"),
+    [
+        (sent("x"), "sent", 1),
+        (skipped("confirmed"), "skipped", 0),
+        (failed("refused", "550\0 no"), "failed", 1),
+        (retry("451"), "pending", 1),
+    ],
 )
-def test_each_outcome_is_written_down(waiting: int, mailing: Settings, channel: EmailChannel, rows: Rows, outcome: Any, status: str, attempts: int) -> None:
+def test_each_outcome_is_written_down(
+    waiting: int, mailing: Settings, channel: EmailChannel, rows: Rows, outcome: Any, status: str, attempts: int
+) -> None:
     held = claim(mailing, channel)
     assert held is not None
     one = min(held.attempts)
@@ -117,7 +131,9 @@ def test_the_rests_grow_as_documented(mailing: Settings, clean: None, rows: Rows
     for expected in (5, 10, 20, 40, 80, 160, 300, 300):
         with transaction(mailing) as session:
             claiming.rest(session, "email", "down")
-            pause = session.execute(text("SELECT extract(epoch FROM paused_until - now()) FROM delivery_channels WHERE channel = 'email'")).scalar()
+            pause = session.execute(
+                text("SELECT extract(epoch FROM paused_until - now()) FROM delivery_channels WHERE channel = 'email'")
+            ).scalar()
         assert float(pause or 0) == expected
     with transaction(mailing) as session:
         claiming.works(session, "email")
@@ -155,7 +171,9 @@ def test_the_sweep_rings_for_what_is_due_and_only_for_channels_that_are_set_up(
     assert doors(both) == []
 
 
-def test_no_database_session_is_held_while_a_provider_is_waited_for(waiting: int, mailing: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_database_session_is_held_while_a_provider_is_waited_for(
+    waiting: int, mailing: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[int] = []
 
     class Watching(EmailChannel):
@@ -169,7 +187,9 @@ def test_no_database_session_is_held_while_a_provider_is_waited_for(waiting: int
     assert set(seen) == {0}
 
 
-def test_a_fault_of_ours_is_blamed_on_one_and_the_others_are_given_back(waiting: int, mailing: Settings, rows: Rows) -> None:
+def test_a_fault_of_ours_is_blamed_on_one_and_the_others_are_given_back(
+    waiting: int, mailing: Settings, rows: Rows
+) -> None:
     class Faulty(EmailChannel):
         def send(self, rows: Any) -> Any:
             yield rows[0].delivery_id, sent()
@@ -178,7 +198,10 @@ def test_a_fault_of_ours_is_blamed_on_one_and_the_others_are_given_back(waiting:
     turn.take_turn(Faulty(mailing))
     counts = dict(rows("SELECT status || attempts, count(*) FROM deliveries GROUP BY 1"))
     assert counts == {"sent1": 1, "pending1": 1, "pending0": waiting - 2}
-    assert rows("SELECT error FROM deliveries WHERE attempts = 1 AND status = 'pending'")[0].error == "ZeroDivisionError: oops"
+    assert (
+        rows("SELECT error FROM deliveries WHERE attempts = 1 AND status = 'pending'")[0].error
+        == "ZeroDivisionError: oops"
+    )
     assert rows("SELECT failures FROM delivery_channels WHERE channel = 'email'")[0].failures == 0
 
 

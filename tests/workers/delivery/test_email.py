@@ -45,7 +45,9 @@ def statuses(rows: Rows) -> dict[str, str]:
     return {row.external_id: row.status for row in rows(STATUSES)}
 
 
-def test_who_did_not_confirm_in_time_gets_one_mail(people: Company, mailing: Settings, mail_server: MailServer, rows: Rows) -> None:
+def test_who_did_not_confirm_in_time_gets_one_mail(
+    people: Company, mailing: Settings, mail_server: MailServer, rows: Rows
+) -> None:
     record_critical(mailing, "1", "2")
     assert people.count("deliveries") == 0  # there is still time
     tasks.send_emails()
@@ -59,15 +61,21 @@ def test_who_did_not_confirm_in_time_gets_one_mail(people: Company, mailing: Set
 
 
 @pytest.mark.parametrize("column", ["delivered_at", "seen_at", "read_at", "deleted_at", "archived_at"])
-def test_who_confirmed_gets_none(people: Company, mailing: Settings, mail_server: MailServer, rows: Rows, column: str) -> None:
+def test_who_confirmed_gets_none(
+    people: Company, mailing: Settings, mail_server: MailServer, rows: Rows, column: str
+) -> None:
     record_critical(mailing, "1", "2")
-    rows(f"UPDATE notifications SET {column} = now() WHERE recipient_id = (SELECT id FROM users WHERE external_id = '1')")
+    rows(
+        f"UPDATE notifications SET {column} = now() WHERE recipient_id = (SELECT id FROM users WHERE external_id = '1')"
+    )
     send(mailing)
     assert mail_server.recipients == ["2@example.org"]
     assert statuses(rows) == {"2": "sent"}
 
 
-def test_who_confirms_between_two_tries_gets_none(people: Company, mailing: Settings, mail_server: MailServer, rows: Rows) -> None:
+def test_who_confirms_between_two_tries_gets_none(
+    people: Company, mailing: Settings, mail_server: MailServer, rows: Rows
+) -> None:
     mail_server.answers["1@example.org"] = ["451 later"]
     record_critical(mailing, "1")
     send(mailing)
@@ -93,9 +101,13 @@ def test_without_a_server_or_with_the_fallback_off_nothing_is_planned(
     assert people.count("delivery_plans") == 0
 
 
-def test_who_has_no_usable_address_is_skipped_with_the_reason(people: Company, mailing: Settings, mail_server: MailServer, rows: Rows) -> None:
+def test_who_has_no_usable_address_is_skipped_with_the_reason(
+    people: Company, mailing: Settings, mail_server: MailServer, rows: Rows
+) -> None:
     record_critical(mailing, "1", "2", "3", "4")
-    rows("UPDATE users SET email = CASE external_id WHEN '1' THEN NULL WHEN '2' THEN ' ' WHEN '3' THEN E'a@b.c\\nBcc: all@example.org' ELSE email END")
+    rows(
+        "UPDATE users SET email = CASE external_id WHEN '1' THEN NULL WHEN '2' THEN ' ' WHEN '3' THEN E'a@b.c\\nBcc: all@example.org' ELSE email END"
+    )
     rows("UPDATE users SET is_active = false WHERE external_id = '4'")
     send(mailing)
     assert [(row.status, row.reason, row.attempts) for row in rows(STATUSES)] == [
@@ -104,7 +116,9 @@ def test_who_has_no_usable_address_is_skipped_with_the_reason(people: Company, m
     assert mail_server.sessions == 0
 
 
-def test_a_large_audience_is_planned_in_a_few_statements_and_sent_over_few_sessions(company: Company, mailing: Settings, mail_server: MailServer, rows: Rows) -> None:
+def test_a_large_audience_is_planned_in_a_few_statements_and_sent_over_few_sessions(
+    company: Company, mailing: Settings, mail_server: MailServer, rows: Rows
+) -> None:
     names = [str(n) for n in range(120)]
     company.people(names, "role_rh")
     add_addresses(company, mailing)
@@ -115,7 +129,9 @@ def test_a_large_audience_is_planned_in_a_few_statements_and_sent_over_few_sessi
     assert mail_server.sessions == 3
 
 
-def test_a_mail_that_is_refused_for_good_fails_and_the_others_are_sent(people: Company, mailing: Settings, mail_server: MailServer, rows: Rows) -> None:
+def test_a_mail_that_is_refused_for_good_fails_and_the_others_are_sent(
+    people: Company, mailing: Settings, mail_server: MailServer, rows: Rows
+) -> None:
     mail_server.answers["2@example.org"] = ["550 5.1.1 no such person"]
     record_critical(mailing, "1", "2", "3")
     send(mailing)
@@ -125,25 +141,33 @@ def test_a_mail_that_is_refused_for_good_fails_and_the_others_are_sent(people: C
     assert mail_server.sessions == 1
 
 
-def test_a_content_that_is_refused_for_good_fails_alone(people: Company, mailing: Settings, mail_server: MailServer, rows: Rows) -> None:
+def test_a_content_that_is_refused_for_good_fails_alone(
+    people: Company, mailing: Settings, mail_server: MailServer, rows: Rows
+) -> None:
     mail_server.data_answers = ["554 5.7.1 spam"]
     record_critical(mailing, "1", "2")
     send(mailing)
     assert statuses(rows) == {"1": "failed", "2": "sent"}
 
 
-def test_a_temporary_refusal_is_tried_again_later(people: Company, mailing: Settings, mail_server: MailServer, rows: Rows) -> None:
+def test_a_temporary_refusal_is_tried_again_later(
+    people: Company, mailing: Settings, mail_server: MailServer, rows: Rows
+) -> None:
     mail_server.answers["1@example.org"] = ["450 greylisted", "452 still"]
     record_critical(mailing, "1", "2")
     send(mailing)
     assert statuses(rows) == {"1": "pending", "2": "sent"}
-    assert rows("SELECT FROM deliveries WHERE status = 'pending' AND next_attempt_at BETWEEN now() AND now() + interval '30 seconds'")
+    assert rows(
+        "SELECT FROM deliveries WHERE status = 'pending' AND next_attempt_at BETWEEN now() AND now() + interval '30 seconds'"
+    )
     send(mailing)
     send(mailing)
     assert [(row.status, row.attempts) for row in rows(STATUSES)] == [("sent", 3), ("sent", 1)]
 
 
-def test_after_the_last_try_it_is_kept_as_failed(people: Company, mailing: Settings, mail_server: MailServer, rows: Rows) -> None:
+def test_after_the_last_try_it_is_kept_as_failed(
+    people: Company, mailing: Settings, mail_server: MailServer, rows: Rows
+) -> None:
     mail_server.answers["1@example.org"] = ["451 no"] * 20
     record_critical(mailing, "1")
     for _ in range(10):
@@ -152,7 +176,9 @@ def test_after_the_last_try_it_is_kept_as_failed(people: Company, mailing: Setti
     assert (row.status, row.reason, row.attempts, row.error) == ("failed", "tried_too_often", 8, "451 no")
 
 
-def test_a_refused_connection_rests_the_channel_and_costs_one_try(people: Company, configure: Callable[..., Settings], rows: Rows) -> None:
+def test_a_refused_connection_rests_the_channel_and_costs_one_try(
+    people: Company, configure: Callable[..., Settings], rows: Rows
+) -> None:
     settings = configure(smtp_url=f"smtp://127.0.0.1:{free_port()}", email_from=SENDER)
     record_critical(settings, "1", "2", "3")
     plan(settings)
@@ -165,14 +191,18 @@ def test_a_refused_connection_rests_the_channel_and_costs_one_try(people: Compan
         assert rows("SELECT failures FROM delivery_channels WHERE channel = 'email'")[0].failures == 1, n
     let_time_pass(settings)
     tasks.send_emails()  # one probes
-    found = rows("SELECT failures, paused_until - now() AS pause, error FROM delivery_channels WHERE channel = 'email'")[0]
+    found = rows(
+        "SELECT failures, paused_until - now() AS pause, error FROM delivery_channels WHERE channel = 'email'"
+    )[0]
     assert found.failures == 2
     assert 8 < found.pause.total_seconds() <= 10
     assert "refused" in found.error
     assert sum(row.attempts for row in rows(STATUSES)) == 2
 
 
-def test_when_the_server_is_back_everything_is_sent(people: Company, mailing: Settings, mail_server: MailServer, rows: Rows) -> None:
+def test_when_the_server_is_back_everything_is_sent(
+    people: Company, mailing: Settings, mail_server: MailServer, rows: Rows
+) -> None:
     mail_server.stop()
     record_critical(mailing, "1", "2", "3")
     send(mailing)
@@ -183,7 +213,9 @@ def test_when_the_server_is_back_everything_is_sent(people: Company, mailing: Se
     assert rows("SELECT failures FROM delivery_channels WHERE channel = 'email'")[0].failures == 0
 
 
-def test_a_connection_that_breaks_in_the_middle_costs_its_mail_a_try_and_the_others_nothing(people: Company, mailing: Settings, mail_server: MailServer, rows: Rows) -> None:
+def test_a_connection_that_breaks_in_the_middle_costs_its_mail_a_try_and_the_others_nothing(
+    people: Company, mailing: Settings, mail_server: MailServer, rows: Rows
+) -> None:
     mail_server.data_answers = ["250 OK", "disconnect"]
     record_critical(mailing, "1", "2", "3")
     send(mailing)
@@ -192,12 +224,17 @@ def test_a_connection_that_breaks_in_the_middle_costs_its_mail_a_try_and_the_oth
     assert sorted(mail_server.recipients) == [f"{n}@example.org" for n in (1, 2, 3)]
 
 
-def test_a_mail_that_was_taken_unseen_comes_twice_under_the_same_message_id(people: Company, mailing: Settings, mail_server: MailServer) -> None:
+def test_a_mail_that_was_taken_unseen_comes_twice_under_the_same_message_id(
+    people: Company, mailing: Settings, mail_server: MailServer
+) -> None:
     mail_server.data_answers = ["lose"]
     record_critical(mailing, "1", "2")
     send(mailing)
     send(mailing)
-    assert {recipient: len(mails) for recipient, mails in mail_server.mails_by_recipient.items()} == {"1@example.org": 2, "2@example.org": 1}
+    assert {recipient: len(mails) for recipient, mails in mail_server.mails_by_recipient.items()} == {
+        "1@example.org": 2,
+        "2@example.org": 1,
+    }
     first, second = mail_server.mails_by_recipient["1@example.org"]
     assert first["Message-ID"] == second["Message-ID"]
 
@@ -209,7 +246,9 @@ def test_code_421_means_that_all_wait(people: Company, mailing: Settings, mail_s
     assert [(row.status, row.attempts) for row in rows(STATUSES)] == [("pending", 1), ("pending", 0)]
 
 
-def test_a_slow_server_is_left_after_a_bounded_time(people: Company, mailing: Settings, mail_server: MailServer, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_server_is_left_after_a_bounded_time(
+    people: Company, mailing: Settings, mail_server: MailServer, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(smtp, "ANSWER_SECONDS", 0.3)
     mail_server.pause_seconds = 1.0
     record_critical(mailing, "1", "2")
@@ -220,7 +259,9 @@ def test_a_slow_server_is_left_after_a_bounded_time(people: Company, mailing: Se
     assert "timed out" in rows(STATUSES)[0].error
 
 
-def test_a_server_that_drips_is_cut_off(people: Company, configure: Callable[..., Settings], rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_drips_is_cut_off(
+    people: Company, configure: Callable[..., Settings], rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One byte now and then would restart every socket's own timeout for ever."""
     import threading
 
@@ -258,9 +299,16 @@ def server_tls(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-@pytest.mark.parametrize("scheme", ["smtp+starttls://{}", "smtp://{}?tls=starttls", "smtps://{}", "smtp://{}/?tls=implicit"])
+@pytest.mark.parametrize(
+    "scheme", ["smtp+starttls://{}", "smtp://{}?tls=starttls", "smtps://{}", "smtp://{}/?tls=implicit"]
+)
 def test_mails_go_encrypted_and_logged_in(
-    people: Company, configure: Callable[..., Settings], server_tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
+    people: Company,
+    configure: Callable[..., Settings],
+    server_tls: ssl.SSLContext,
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     which = "implicit_tls" if "implicit" in scheme or "smtps" in scheme else "tls"
@@ -272,7 +320,9 @@ def test_mails_go_encrypted_and_logged_in(
         assert server.recipients == ["1@example.org"]
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(people: Company, configure: Callable[..., Settings], server_tls: ssl.SSLContext, rows: Rows) -> None:
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    people: Company, configure: Callable[..., Settings], server_tls: ssl.SSLContext, rows: Rows
+) -> None:
     with MailServer(tls=server_tls) as server:
         settings = configure(smtp_url=f"smtp+starttls://localhost:{server.port}", email_from=SENDER)
         record_critical(settings, "1")
@@ -281,7 +331,9 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(people: Company, confi
     assert server.recipients == []
 
 
-def test_without_the_encryption_that_was_asked_for_nothing_is_sent(people: Company, configure: Callable[..., Settings], mail_server: MailServer, rows: Rows) -> None:
+def test_without_the_encryption_that_was_asked_for_nothing_is_sent(
+    people: Company, configure: Callable[..., Settings], mail_server: MailServer, rows: Rows
+) -> None:
     settings = configure(smtp_url=f"smtp+starttls://127.0.0.1:{mail_server.port}", email_from=SENDER)
     record_critical(settings, "1")
     send(settings)
@@ -300,7 +352,9 @@ def test_a_wrong_password_rests_the_channel(people: Company, configure: Callable
     assert "wrong" not in found.error
 
 
-def test_the_queue_of_a_dead_worker_comes_back_when_its_lease_ends(people: Company, mailing: Settings, mail_server: MailServer, rows: Rows) -> None:
+def test_the_queue_of_a_dead_worker_comes_back_when_its_lease_ends(
+    people: Company, mailing: Settings, mail_server: MailServer, rows: Rows
+) -> None:
     record_critical(mailing, "1")
     plan(mailing)
     rows("UPDATE deliveries SET status = 'sending', claimed_at = now(), next_attempt_at = now() + interval '1 minute'")

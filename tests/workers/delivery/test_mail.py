@@ -21,7 +21,9 @@ Write = Callable[..., EmailMessage]
 
 @pytest.fixture
 def settings() -> Settings:
-    return load_settings({"SMTP_URL": "smtp://mail.example", "EMAIL_FROM": '"StageBloom à l\'heure, Paris" <avis@stagebloom.example>'})
+    return load_settings(
+        {"SMTP_URL": "smtp://mail.example", "EMAIL_FROM": '"StageBloom à l\'heure, Paris" <avis@stagebloom.example>'}
+    )
 
 
 @pytest.fixture
@@ -50,8 +52,12 @@ def part(mail: EmailMessage, kind: str) -> str:
 def test_accents_survive_in_subject_names_and_both_texts(write: Write) -> None:
     mail = write()
     assert mail["Subject"] == "Évacuation immédiate"
-    assert [(address.display_name, address.addr_spec) for address in mail["To"].addresses] == [("Élise Noël", "elise@example.org")]
-    assert [(address.display_name, address.addr_spec) for address in mail["From"].addresses] == [("StageBloom à l'heure, Paris", "avis@stagebloom.example")]
+    assert [(address.display_name, address.addr_spec) for address in mail["To"].addresses] == [
+        ("Élise Noël", "elise@example.org")
+    ]
+    assert [(address.display_name, address.addr_spec) for address in mail["From"].addresses] == [
+        ("StageBloom à l'heure, Paris", "avis@stagebloom.example")
+    ]
     for kind in ("plain", "html"):
         assert "Bonjour Élise Noël," in part(mail, kind)
         assert "Évacuation immédiate" in part(mail, kind)
@@ -64,7 +70,9 @@ def test_accents_survive_in_subject_names_and_both_texts(write: Write) -> None:
     [("fr", ("fr", "en"), "fr", "Bonjour"), ("en", ("fr", "en"), "en", "Hello"), ("en-GB", ("fr", "en"), "en", "Hello"), (None, ("fr", "en"), "fr", "Bonjour"),
      ("de", ("en",), "en", "Hello"), ("de", ("de",), "en", "Hello"), ("en", ("fr",), "en", "Hello")],
 )  # fmt: skip
-def test_it_is_in_the_persons_language(write: Write, locale: str | None, texts: tuple[str, ...], language: str, greeting: str) -> None:
+def test_it_is_in_the_persons_language(
+    write: Write, locale: str | None, texts: tuple[str, ...], language: str, greeting: str
+) -> None:
     mail = write(locale=locale, texts={text: {"title": f"T {text}", "message": "M"} for text in texts})
     assert mail["Content-Language"] == language
     assert part(mail, "plain").startswith(greeting)
@@ -74,7 +82,17 @@ def test_it_is_in_the_persons_language(write: Write, locale: str | None, texts: 
 
 def test_nothing_can_become_a_header_or_markup(write: Write) -> None:
     mail = write(name=NASTY, texts={"fr": {"title": NASTY, "message": NASTY}})
-    assert set(mail.keys()) == {"From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "Content-Language", "MIME-Version", "Content-Type"}
+    assert set(mail.keys()) == {
+        "From",
+        "To",
+        "Subject",
+        "Date",
+        "Message-ID",
+        "Auto-Submitted",
+        "Content-Language",
+        "MIME-Version",
+        "Content-Type",
+    }
     assert mail["Subject"] == "Zoé Bcc: all@example.org <script>alert(1)</script> {{ 7 * 7 }}"
     assert [address.addr_spec for address in mail["To"].addresses] == ["elise@example.org"]
     shown = part(mail, "html")
@@ -83,7 +101,10 @@ def test_nothing_can_become_a_header_or_markup(write: Write) -> None:
     assert "{{ 7 * 7 }}" in shown
 
 
-@pytest.mark.parametrize("name", ["", 'a"b\\c', "x" * 500, "é" * 300, "Doe, Jane <jane@evil.example>", "=?utf-8?q?x?=", "(comment)", "山田 太郎"])
+@pytest.mark.parametrize(
+    "name",
+    ["", 'a"b\\c', "x" * 500, "é" * 300, "Doe, Jane <jane@evil.example>", "=?utf-8?q?x?=", "(comment)", "山田 太郎"],
+)
 def test_any_name_leaves_the_address_alone(write: Write, name: str) -> None:
     mail = write(name=name)
     assert [address.addr_spec for address in mail["To"].addresses] == ["elise@example.org"]
@@ -96,7 +117,9 @@ def test_the_message_id_is_the_deliverys_and_the_senders_domain(write: Write) ->
 
 
 def test_a_rich_message_keeps_its_safe_elements_and_reads_as_text_too(write: Write) -> None:
-    message = '<p>Sortez <b>vite</b></p><ul><li>A</li></ul><img src=x onerror=alert(1)><a href="javascript:alert(1)">x</a>'
+    message = (
+        '<p>Sortez <b>vite</b></p><ul><li>A</li></ul><img src=x onerror=alert(1)><a href="javascript:alert(1)">x</a>'
+    )
     mail = write(format="rich", texts={"fr": {"title": "T", "message": message}})
     assert "<b>vite</b>" in part(mail, "html")
     assert "onerror" not in part(mail, "html")
@@ -107,13 +130,23 @@ def test_a_rich_message_keeps_its_safe_elements_and_reads_as_text_too(write: Wri
 
 @pytest.mark.parametrize(
     ("link", "base", "shown"),
-    [("https://a.example/x?a=1&b=2", None, "https://a.example/x?a=1&b=2"), ("/stages/3", "https://app.example/", "https://app.example/stages/3"), ("/stages/3", None, None), (None, "https://app.example", None)],
+    [
+        ("https://a.example/x?a=1&b=2", None, "https://a.example/x?a=1&b=2"),
+        ("/stages/3", "https://app.example/", "https://app.example/stages/3"),
+        ("/stages/3", None, None),
+        (None, "https://app.example", None),
+    ],
 )
-def test_a_link_leads_somewhere_or_is_left_out(write: Write, link: str | None, base: str | None, shown: str | None) -> None:
+def test_a_link_leads_somewhere_or_is_left_out(
+    write: Write, link: str | None, base: str | None, shown: str | None
+) -> None:
     mail = write({"email_link_base": base}, link=link)
     assert (shown in part(mail, "plain")) if shown else ("http" not in part(mail, "plain"))
     assert ("Ouvrir" in part(mail, "html")) is (shown is not None)
 
 
 def test_every_language_has_both_templates() -> None:
-    assert {path.name for path in TEMPLATES.iterdir()} == {"layout.html", *(f"{language}.{kind}" for language in LANGUAGES for kind in ("txt", "html"))}
+    assert {path.name for path in TEMPLATES.iterdir()} == {
+        "layout.html",
+        *(f"{language}.{kind}" for language in LANGUAGES for kind in ("txt", "html")),
+    }

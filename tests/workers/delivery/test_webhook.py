@@ -26,7 +26,9 @@ from workers import tasks
 from workers.delivery import checked_http
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
-STATUSES = "SELECT event_id, status, reason, attempts, error FROM deliveries WHERE channel = 'webhook' ORDER BY event_id"
+STATUSES = (
+    "SELECT event_id, status, reason, attempts, error FROM deliveries WHERE channel = 'webhook' ORDER BY event_id"
+)
 
 
 @pytest.fixture
@@ -39,7 +41,9 @@ def receiver() -> Iterator[Receiver]:
 def hooked(configure: Callable[..., Settings], receiver: Receiver, company: Company) -> Settings:
     """Settings that tell the receiver of the test; three people of role rh."""
     company.people(["1", "2", "3"], "role_rh")
-    return configure(webhook_url=f"http://127.0.0.1:{receiver.port}/hook?a=1", webhook_secret=SECRET, webhook_allow_private=True)
+    return configure(
+        webhook_url=f"http://127.0.0.1:{receiver.port}/hook?a=1", webhook_secret=SECRET, webhook_allow_private=True
+    )
 
 
 def record(settings: Settings, *audience: str, **draft: Any) -> int:
@@ -53,7 +57,9 @@ def send(settings: Settings) -> None:
     tasks.send_webhooks()
 
 
-def test_every_processed_event_arrives_once_signed_the_standard_way(hooked: Settings, receiver: Receiver, rows: Rows) -> None:
+def test_every_processed_event_arrives_once_signed_the_standard_way(
+    hooked: Settings, receiver: Receiver, rows: Rows
+) -> None:
     event_id = record(hooked, data={"stage_id": 3})
     send(hooked)
     assert receiver.requests == []  # not processed yet
@@ -63,7 +69,11 @@ def test_every_processed_event_arrives_once_signed_the_standard_way(hooked: Sett
     assert receiver.paths == ["/hook?a=1"]
     headers, body = receiver.requests[0]
     seen = Webhook(SECRET).verify(body, headers)
-    assert (seen["type"], seen["data"]["id"], seen["data"]["data"]) == ("notification_event.processed", event_id, {"stage_id": 3})
+    assert (seen["type"], seen["data"]["id"], seen["data"]["data"]) == (
+        "notification_event.processed",
+        event_id,
+        {"stage_id": 3},
+    )
     assert seen["data"]["texts"] == {"fr": {"title": "Réunion", "message": "À 9 h"}}
     assert headers["webhook-id"] == f"msg_{event_id}"
     assert rows(STATUSES)[0].status == "sent"
@@ -124,12 +134,22 @@ def test_after_the_last_try_the_next_goes_on(hooked: Settings, receiver: Receive
         send(hooked)
     assert receiver.event_ids == [first] * 8 + [second]
     failed = rows(STATUSES)[0]
-    assert (failed.status, failed.reason, failed.attempts, failed.error) == ("failed", "tried_too_often", 8, "500 because")
+    assert (failed.status, failed.reason, failed.attempts, failed.error) == (
+        "failed",
+        "tried_too_often",
+        8,
+        "500 because",
+    )
 
 
-def test_an_event_waits_for_an_older_one_that_is_being_processed(hooked: Settings, receiver: Receiver, rows: Rows) -> None:
+def test_an_event_waits_for_an_older_one_that_is_being_processed(
+    hooked: Settings, receiver: Receiver, rows: Rows
+) -> None:
     older, newer = record(hooked), record(hooked)
-    rows("UPDATE notification_events SET status = 'processed', processed_at = now(), recipient_count = 3 WHERE id = :id", id=newer)
+    rows(
+        "UPDATE notification_events SET status = 'processed', processed_at = now(), recipient_count = 3 WHERE id = :id",
+        id=newer,
+    )
     rows("INSERT INTO deliveries (event_id, channel) VALUES (:id, 'webhook')", id=newer)
     send(hooked)
     assert receiver.event_ids == []
@@ -141,7 +161,10 @@ def test_an_event_waits_for_an_older_one_that_is_being_processed(hooked: Setting
 def test_one_that_somebody_is_sending_is_not_overtaken(hooked: Settings, receiver: Receiver, rows: Rows) -> None:
     first, second = record(hooked), record(hooked)
     tasks.process_event()
-    rows("UPDATE deliveries SET status = 'sending', claimed_at = now(), next_attempt_at = now() + interval '1 minute' WHERE event_id = :id", id=first)
+    rows(
+        "UPDATE deliveries SET status = 'sending', claimed_at = now(), next_attempt_at = now() + interval '1 minute' WHERE event_id = :id",
+        id=first,
+    )
     tasks.send_webhooks()
     assert receiver.event_ids == []
     rows("UPDATE deliveries SET next_attempt_at = now()")
@@ -160,7 +183,9 @@ def test_redirects_are_not_followed(hooked: Settings, receiver: Receiver, rows: 
 
 
 @pytest.mark.parametrize("behaviour", ["slow", "drip"])
-def test_a_receiver_that_takes_its_time_is_left(hooked: Settings, receiver: Receiver, rows: Rows, monkeypatch: pytest.MonkeyPatch, behaviour: str) -> None:
+def test_a_receiver_that_takes_its_time_is_left(
+    hooked: Settings, receiver: Receiver, rows: Rows, monkeypatch: pytest.MonkeyPatch, behaviour: str
+) -> None:
     if behaviour == "slow":
         monkeypatch.setattr(checked_http, "ANSWER_SECONDS", 0.3)
         receiver.pause_seconds = 1.5
@@ -177,7 +202,9 @@ def test_a_receiver_that_takes_its_time_is_left(hooked: Settings, receiver: Rece
 
 def test_nobody_there_is_tried_again(company: Company, configure: Callable[..., Settings], rows: Rows) -> None:
     company.person("1", "role_rh")
-    settings = configure(webhook_url=f"http://127.0.0.1:{free_port()}/", webhook_secret=SECRET, webhook_allow_private=True)
+    settings = configure(
+        webhook_url=f"http://127.0.0.1:{free_port()}/", webhook_secret=SECRET, webhook_allow_private=True
+    )
     record(settings)
     tasks.process_event()
     send(settings)
@@ -186,7 +213,9 @@ def test_nobody_there_is_tried_again(company: Company, configure: Callable[..., 
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "2130706433", "[::ffff:127.0.0.1]"])
-def test_this_machine_is_refused_and_the_failure_kept(company: Company, configure: Callable[..., Settings], receiver: Receiver, rows: Rows, host: str) -> None:
+def test_this_machine_is_refused_and_the_failure_kept(
+    company: Company, configure: Callable[..., Settings], receiver: Receiver, rows: Rows, host: str
+) -> None:
     company.person("1", "role_rh")
     settings = configure(webhook_url=f"http://{host}:{receiver.port}/", webhook_secret=SECRET)
     record(settings)
@@ -212,7 +241,13 @@ def test_what_is_public_is_let_through(address: str) -> None:
     assert checked_http.is_public(address)
 
 
-def test_a_name_that_changes_its_answer_gains_nothing(configure: Callable[..., Settings], company: Company, receiver: Receiver, rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_changes_its_answer_gains_nothing(
+    configure: Callable[..., Settings],
+    company: Company,
+    receiver: Receiver,
+    rows: Rows,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """DNS rebinding: public when it is checked, this machine when it is used."""
     company.person("1", "role_rh")
     answers = ["203.0.113.1", "127.0.0.1"]
@@ -229,7 +264,9 @@ def test_a_name_that_changes_its_answer_gains_nothing(configure: Callable[..., S
         connected.append(address[0])
         raise ConnectionRefusedError(111, "Connection refused")
 
-    monkeypatch.setattr(checked_http, "is_public", lambda address: address != "127.0.0.1")  # 203.0.113.0/24 is for documentation
+    monkeypatch.setattr(
+        checked_http, "is_public", lambda address: address != "127.0.0.1"
+    )  # 203.0.113.0/24 is for documentation
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     monkeypatch.setattr(checked_http.socket, "create_connection", connect)
     with pytest.raises(ConnectionRefusedError):
@@ -246,7 +283,9 @@ def test_the_certificate_must_carry_the_name_that_was_configured(
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(certificate)
     with Receiver(tls) as receiver:
-        settings = configure(webhook_url=f"https://localhost:{receiver.port}/", webhook_secret=SECRET, webhook_allow_private=True)
+        settings = configure(
+            webhook_url=f"https://localhost:{receiver.port}/", webhook_secret=SECRET, webhook_allow_private=True
+        )
         event_id = record(settings)
         tasks.process_event()
         send(settings)

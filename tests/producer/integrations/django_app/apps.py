@@ -30,10 +30,23 @@ class Application(AppConfig):
                 changed={
                     "status": status_changed,
                     "title": lambda stage, old, new: None,
-                    "views": lambda stage, old, new: happened("stage_update", "updated", {"stage_id": stage.pk, "old": old, "new": new}),
-                    "tuteur": lambda stage, old, new: happened("stage_update", "updated", {"stage_id": stage.pk, "old": old, "new": new}),
+                    "views": lambda stage, old, new: happened(
+                        "stage_update", "updated", {"stage_id": stage.pk, "old": old, "new": new}
+                    ),
+                    "tuteur": lambda stage, old, new: happened(
+                        "stage_update", "updated", {"stage_id": stage.pk, "old": old, "new": new}
+                    ),
                 },
-                members=lambda stage: {f"stage_{stage.pk}": [stage.tuteur_id, *stage.stagiaires.values_list("pk", flat=True)]},
+                members=lambda stage: {
+                    f"stage_{stage.pk}": [stage.tuteur_id, *stage.stagiaires.values_list("pk", flat=True)]
+                },
             ),
         )
-        watch(Document, Watch(inserted=lambda one: happened("document_upload", "uploaded", {"stage_id": one.stage_id, "document_title": one.title})))
+        watch(
+            Document,
+            Watch(
+                inserted=lambda one: happened(
+                    "document_upload", "uploaded", {"stage_id": one.stage_id, "document_title": one.title}
+                )
+            ),
+        )
