@@ -6,53 +6,37 @@ With no DATABASE_URL and no REDIS_URL the addresses are those of the embedded se
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import json
 import os
-import re
-import secrets
 from collections.abc import Mapping
-from email.utils import parseaddr
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import (
-    AliasChoices,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError
 
-from shared.addresses import is_email_address, is_http_address, parse_smtp_url
 from shared.errors import SettingsError
+from shared.secret_key import kept_secret
+from shared.setting_checks import (
+    MIN_SECRET_LENGTH,
+    BrokerOrNone,
+    HttpOrNone,
+    MailServerOrNone,
+    Names,
+    OriginOrNone,
+    Origins,
+    PostgresqlOrNone,
+    PublicKeys,
+    Rates,
+    RedisOrNone,
+    SecretKey,
+    Sender,
+    SigningSecret,
+)
 
 SERVERS_FILE = "servers.json"
-SECRET_FILE = "secret_key"
-MIN_SECRET_LENGTH = 32
-ORIGIN = re.compile(r"https?://[^\s/*?#@]+")
-JWKS_ADDRESS = re.compile(r"https?://[^\s/*?#@]+(/[^\s#]*)?|file:///[^?#]+")
 LOCALE = r"[a-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}"
 NO_SERVERS = "no server is running in {data_dir}: start it with `stagebloom run`, or set {key}"
-
-
-def _names(*names: str) -> AliasChoices:
-    return AliasChoices(*names)
-
-
-def _is_address(value: str) -> bool:
-    """Whether host and port can be read: else it would fail at the first use, without naming its key."""
-    try:
-        make_url(value)
-    except (ArgumentError, ValueError):
-        return False
-    return True
 
 
 class Settings(BaseModel):
@@ -65,26 +49,26 @@ class Settings(BaseModel):
     )
     host: str = Field("127.0.0.1", alias="HOST", description="address the gateway listens on")
     port: int = Field(8000, alias="PORT", ge=1, le=65535, description="port the gateway listens on")
-    public_url: str | None = Field(
+    public_url: OriginOrNone = Field(
         None, alias="PUBLIC_URL", description="address that browsers reach the gateway at; none: http://HOST:PORT"
     )
-    database_url: str | None = Field(
+    database_url: PostgresqlOrNone = Field(
         None, repr=False, alias="DATABASE_URL", description="PostgreSQL; none: the embedded server"
     )
-    redis_url: str | None = Field(
+    redis_url: RedisOrNone = Field(
         None,
         repr=False,
-        validation_alias=_names("REDIS_URL", "CHANNEL_LAYERS"),
+        validation_alias=AliasChoices("REDIS_URL", "CHANNEL_LAYERS"),
         description="Redis or Valkey for pub/sub; none: the embedded server",
     )
-    broker_url: str | None = Field(
-        None, repr=False, validation_alias=_names("BROKER_URL"), description="Celery's broker; none: as REDIS_URL"
+    broker_url: BrokerOrNone = Field(
+        None, repr=False, alias="BROKER_URL", description="Celery's broker; none: as REDIS_URL"
     )
     database_pool_size: int = Field(
         8, alias="DATABASE_POOL_SIZE", ge=1, le=200, description="connections a process keeps to PostgreSQL"
     )
 
-    secret_key: str = Field(
+    secret_key: SecretKey = Field(
         "",
         repr=False,
         alias="SECRET_KEY",
@@ -95,7 +79,7 @@ class Settings(BaseModel):
         alias="JWT_ALGORITHM",
         description="how bearer tokens are signed: HS256 with SECRET_KEY, RS256 by an identity provider",
     )
-    jwt_jwks_url: str | None = Field(
+    jwt_jwks_url: PublicKeys = Field(
         None,
         alias="JWT_JWKS_URL",
         validate_default=True,
@@ -121,18 +105,16 @@ class Settings(BaseModel):
     session_lifetime_seconds: int = Field(
         43_200, alias="SESSION_LIFETIME_SECONDS", ge=1, description="of browser sessions"
     )
-    allowed_origins: tuple[str, ...] = Field(
+    allowed_origins: Origins = Field(
         (),
         alias="ALLOWED_ORIGINS",
         description="other origins whose pages may connect, comma-separated; `*` is refused",
     )
-    send_roles: tuple[str, ...] = Field(
-        ("admin", "rh"), alias="SEND_ROLES", description="roles that may send to roles over HTTP"
-    )
-    broadcast_roles: tuple[str, ...] = Field(
+    send_roles: Names = Field(("admin", "rh"), alias="SEND_ROLES", description="roles that may send to roles over HTTP")
+    broadcast_roles: Names = Field(
         ("admin",), alias="BROADCAST_ROLES", description="roles that may send to everyone over HTTP"
     )
-    send_limits: Mapping[str, int] = Field(
+    send_limits: Rates = Field(
         {"admin": 100, "rh": 20, "*": 20},
         alias="SEND_LIMITS",
         description="sends a second over HTTP that a person may make, by role, such as admin=100,rh=20,*=20; * is every other role; the highest of a person's roles counts; 0: no limit",
@@ -171,13 +153,13 @@ class Settings(BaseModel):
         description="directory that old notifications are archived in before they are dropped; none: they are only dropped",
     )
 
-    smtp_url: str | None = Field(
+    smtp_url: MailServerOrNone = Field(
         None,
         repr=False,
         alias="SMTP_URL",
         description="mail server: smtps://user:password@host:465, smtp+starttls://user:password@host:587 or smtp://host:25; none: no mails",
     )
-    email_from: str | None = Field(
+    email_from: Sender = Field(
         None,
         alias="EMAIL_FROM",
         validate_default=True,
@@ -195,18 +177,18 @@ class Settings(BaseModel):
         le=86_400,
         description="how long a person has to confirm a critical notification before it is mailed",
     )
-    email_link_base: str | None = Field(
+    email_link_base: HttpOrNone = Field(
         None,
         alias="EMAIL_LINK_BASE",
         description="http(s) address put before links that are paths, in mails; none: such links are left out",
     )
-    webhook_url: str | None = Field(
+    webhook_url: HttpOrNone = Field(
         None,
         repr=False,
         alias="WEBHOOK_URL",
         description="http(s) address that gets every processed event; none: no webhook",
     )
-    webhook_secret: str | None = Field(
+    webhook_secret: SigningSecret = Field(
         None,
         repr=False,
         alias="WEBHOOK_SECRET",
@@ -230,122 +212,10 @@ class Settings(BaseModel):
     )
     log_format: Literal["console", "json"] = Field("console", alias="LOG_FORMAT", description="how log lines look")
 
-    @field_validator("allowed_origins", "send_roles", "broadcast_roles", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-    @field_validator("send_limits", mode="before")
-    @classmethod
-    def _rates(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        pairs = [part.split("=") for part in value.replace(" ", "").split(",") if part]
-        if not all(len(pair) == 2 and pair[0] and pair[1].isdecimal() and len(pair[1]) <= 9 for pair in pairs):
-            raise ValueError("a number for each role, such as admin=100,rh=20,*=20")
-        return {role: int(number) for role, number in pairs}
-
-    @field_validator("allowed_origins")
-    @classmethod
-    def _no_wildcard(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        wrong = [origin for origin in value if not ORIGIN.fullmatch(origin)]
-        if wrong:
-            raise ValueError(f"origins such as https://app.example.com, without a path or `*` (not {', '.join(wrong)})")
-        return value
-
-    @field_validator("public_url")
-    @classmethod
-    def _public_address(cls, value: str | None) -> str | None:
-        if value is not None and not ORIGIN.fullmatch(value.rstrip("/")):
-            raise ValueError("an address such as https://notifications.example.com, without a path")
-        return None if value is None else value.rstrip("/")
-
-    @field_validator("database_url")
-    @classmethod
-    def _psycopg2(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        scheme, _, rest = value.partition("://")
-        if scheme not in ("postgres", "postgresql", "postgresql+psycopg2") or not _is_address(value):
-            raise ValueError("an address such as postgresql://user:password@host:5432/name")
-        return f"postgresql+psycopg2://{rest}"
-
-    @field_validator("redis_url")
-    @classmethod
-    def _redis_scheme(cls, value: str | None) -> str | None:
-        if value is not None and not (value.startswith(("redis://", "rediss://")) and _is_address(value)):
-            raise ValueError("an address such as redis://:password@host:6379/0")
-        return value
-
-    @field_validator("broker_url")
-    @classmethod
-    def _broker_scheme(cls, value: str | None) -> str | None:
-        if value is not None and not (
-            value.startswith(("redis://", "rediss://", "amqp://", "amqps://")) and _is_address(value)
-        ):
-            raise ValueError("an address such as redis://:password@host:6379/1 or amqp://user:password@host:5672//")
-        return value
-
-    @field_validator("secret_key")
-    @classmethod
-    def _long_enough(cls, value: str) -> str:
-        if value and len(value) < MIN_SECRET_LENGTH:
-            raise ValueError("32 characters or more (RFC 7518 asks 256 bits for HS256)")
-        return value
-
-    @field_validator("smtp_url")
-    @classmethod
-    def _smtp_address(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse_smtp_url(value)
-        return value
-
-    @field_validator("email_from")
-    @classmethod
-    def _sender(cls, value: str | None, info: ValidationInfo) -> str | None:
-        _, address = parseaddr(value or "")
-        if value is None and info.data.get("smtp_url") is None:
-            return None
-        if not is_email_address(address) or not (value or "").isprintable():
-            raise ValueError("an address such as StageBloom <notifications@example.org>")
-        return value
-
-    @field_validator("email_link_base", "webhook_url")
-    @classmethod
-    def _http_address(cls, value: str | None) -> str | None:
-        if value is not None and not is_http_address(value):
-            raise ValueError("an address such as https://app.example.org/path")
-        return value
-
-    @field_validator("webhook_secret")
-    @classmethod
-    def _signing_secret(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if value is None and info.data.get("webhook_url") is None:
-            return None
-        try:
-            key = base64.b64decode((value or "").removeprefix("whsec_"), validate=True)
-        except ValueError:
-            key = b""
-        if not 24 <= len(key) <= 64:
-            raise ValueError("whsec_ and 24 to 64 random bytes in base64, as `openssl rand -base64 32` makes them")
-        return value
-
     @property
     def mails_critical(self) -> bool:
         """Whether critical notifications that nobody confirmed go by mail."""
         return self.email_fallback and self.smtp_url is not None
-
-    @field_validator("jwt_jwks_url")
-    @classmethod
-    def _keys_of_the_provider(cls, value: str | None, info: ValidationInfo) -> str | None:
-        is_needed = info.data.get("jwt_algorithm") == "RS256"
-        if value is not None and not is_needed:
-            raise ValueError("nothing, unless JWT_ALGORITHM is RS256: HS256 reads no public keys")
-        if is_needed and not JWKS_ADDRESS.fullmatch(value or ""):
-            raise ValueError(
-                "an address such as https://id.example.com/certs or file:///etc/keys.json, because JWT_ALGORITHM is RS256"
-            )
-        return value
 
     @property
     def embedded_database(self) -> bool:
@@ -395,63 +265,15 @@ class Settings(BaseModel):
         """SECRET_KEY, or one that is made once and kept in DATA_DIR (readable by this user only)."""
         if self.secret_key:
             return self.secret_key
-        path = f"{self.data_dir}/{SECRET_FILE}"
-        try:
-            key = _read_secret(path, _state(path) or _make_secret(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise SettingsError(
-                f"SECRET_KEY: it is not set, and {path} can't be used: {error}", key="SECRET_KEY"
-            ) from None
-        if len(key) < MIN_SECRET_LENGTH:
-            raise SettingsError(
-                f"SECRET_KEY: it is not set, and {path} is cut short: remove it, or set SECRET_KEY", key="SECRET_KEY"
-            )
-        return key
-
-
-FileState = tuple[int, int, int]
-
-
-def _state(path: str) -> FileState | None:
-    """What is another when the file is another; None when there is none."""
-    try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
-
-
-@lru_cache(maxsize=8)
-def _read_secret(path: str, state: FileState) -> str:
-    """The file, read once: reading it at every request was 5 % of a connect."""
-    return Path(path).read_text()
-
-
-def _make_secret(name: str) -> FileState:
-    """Two processes at once end with the same key: the file appears whole, or was there already."""
-    path = Path(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(48))
-            file.flush()
-            os.fsync(descriptor)  # or a power cut leaves an empty key, with which anyone could sign
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
-    found = os.stat(path)
-    return found.st_ino, found.st_mtime_ns, found.st_size
+        return kept_secret(self.data_dir, MIN_SECRET_LENGTH)
 
 
 def environment_name(field: str) -> str:
     """The environment variable a field is read from."""
-    return _environment_names(field)[0]
+    return _environmentAliasChoices(field)[0]
 
 
-def _environment_names(field: str) -> list[str]:
+def _environmentAliasChoices(field: str) -> list[str]:
     info = Settings.model_fields[field]
     alias = info.validation_alias
     return [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else [str(info.alias)]
@@ -463,7 +285,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     Raises: SettingsError naming every key at fault, its value and what was expected.
     """
     source = os.environ if environ is None else environ
-    names = {name for field in Settings.model_fields for name in _environment_names(field)}
+    names = {name for field in Settings.model_fields for name in _environmentAliasChoices(field)}
     given = {key: value for key, value in source.items() if key in names and value != ""}
     given["DATA_DIR"] = str(Path(given.get("DATA_DIR", ".data")).expanduser().absolute())
     try:

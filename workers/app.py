@@ -19,7 +19,7 @@ warnings.simplefilter("ignore", SecurityWarning)
 warnings.simplefilter("ignore", CPendingDeprecationWarning)
 
 app = make_celery(get_settings())
-app.conf.imports = ["workers.tasks"]
+app.conf.imports = ["workers.tasks", "workers.upkeep_tasks"]
 
 
 @setup_logging.connect

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from shared.errors import SettingsError
-from shared.settings import SECRET_FILE, load_settings
+from shared.secret_key import SECRET_FILE
+from shared.settings import load_settings
 
 
 def test_tokens_are_ours_unless_said_otherwise(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from shared.addresses import parse_smtp_url
 from shared.errors import SettingsError
-from shared.settings import SECRET_FILE, SERVERS_FILE, Settings, environment_name, load_settings
+from shared.secret_key import SECRET_FILE
+from shared.settings import SERVERS_FILE, Settings, environment_name, load_settings
 
 POSTGRES = "postgresql://user:pass@host:5432/name"
 

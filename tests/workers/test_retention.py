@@ -24,7 +24,7 @@ from shared.partitions import drop_partition, list_partitions, make_partitions, 
 from shared.settings import Settings
 from tests.company import STORE, Company
 from tests.databases import new_database
-from workers import cleaning, retention, tasks
+from workers import cleaning, retention, upkeep_tasks
 
 MANY = 200_000
 LONG_AGO = datetime(2026, 1, 14, 12, tzinfo=UTC)  # a Wednesday
@@ -50,9 +50,9 @@ def old(settings: Settings, tmp_path: Path) -> Iterator[Settings]:
 
 @pytest.fixture
 def doors(old: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """The doors of `workers.tasks`, on that database."""
-    monkeypatch.setattr(tasks, "get_settings", lambda: old)
-    monkeypatch.setattr(tasks, "transaction", lambda: transaction(old))
+    """The doors of `workers.upkeep_tasks`, on that database."""
+    monkeypatch.setattr(upkeep_tasks, "get_settings", lambda: old)
+    monkeypatch.setattr(upkeep_tasks, "transaction", lambda: transaction(old))
     return old
 
 
@@ -110,7 +110,7 @@ def test_what_is_old_is_archived_and_dropped_and_what_is_young_stays(doors: Sett
         session.execute(
             text("UPDATE notifications SET read_at = now() WHERE event_id = :id AND recipient_id = 1"), {"id": gone}
         )
-    tasks.clean_up()
+    upkeep_tasks.clean_up()
     assert not any(name.startswith("notifications_2026010") for name in names(doors))
     with transaction(doors) as session:
         assert list(session.scalars(text("SELECT id FROM notification_events"))) == [kept]
@@ -132,18 +132,20 @@ def test_what_is_old_is_archived_and_dropped_and_what_is_young_stays(doors: Sett
 
 def test_done_again_there_is_nothing_to_do(doors: Settings, staff: Company) -> None:
     notify_at(staff, LONG_AGO, "1")
-    tasks.clean_up()
+    upkeep_tasks.clean_up()
     before = names(doors)
-    tasks.clean_up()
+    upkeep_tasks.clean_up()
     assert names(doors) == before
 
 
 def test_without_a_directory_it_is_only_dropped(
     doors: Settings, staff: Company, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(tasks, "get_settings", lambda: doors.model_copy(update={"notification_archive_dir": None}))
+    monkeypatch.setattr(
+        upkeep_tasks, "get_settings", lambda: doors.model_copy(update={"notification_archive_dir": None})
+    )
     notify_at(staff, LONG_AGO, "1")
-    tasks.clean_up()
+    upkeep_tasks.clean_up()
     assert staff.count("notifications") == 0
     assert list(tmp_path.iterdir()) == []
 
@@ -151,7 +153,7 @@ def test_without_a_directory_it_is_only_dropped(
 def test_what_can_not_be_archived_is_not_dropped(doors: Settings, staff: Company, tmp_path: Path) -> None:
     notify_at(staff, LONG_AGO, "1")
     (tmp_path / "archive").write_text("a file where the directory should be")
-    tasks.clean_up()
+    upkeep_tasks.clean_up()
     assert "notifications_20260112" in names(doors)
     assert staff.count("notification_events") == 1
 
@@ -162,13 +164,13 @@ def test_an_archive_that_lacks_a_line_is_refused_and_leaves_nothing(
     notify_at(staff, LONG_AGO, "1", "2")
     whole = archive._lines
     monkeypatch.setattr(archive, "_lines", lambda *given: list(whole(*given))[:-1])
-    tasks.clean_up()
+    upkeep_tasks.clean_up()
     assert "notifications_20260112" in names(doors)
     assert doors.notification_archive_dir
     assert "notifications_20260112" not in {one.name for one in archive.list_archives(doors.notification_archive_dir)}
     assert [one for one in doors.notification_archive_dir.iterdir() if one.name.startswith(".")] == []
     monkeypatch.setattr(archive, "_lines", whole)
-    tasks.clean_up()
+    upkeep_tasks.clean_up()
     assert staff.count("notifications") == 0
 
 
@@ -177,7 +179,7 @@ def test_what_a_killed_worker_left_of_an_archive_is_removed(doors: Settings, sta
     assert doors.notification_archive_dir
     doors.notification_archive_dir.mkdir()
     (doors.notification_archive_dir / ".notifications_20260112.jsonl.gz.0badc0de").write_bytes(b"half")
-    tasks.clean_up()
+    upkeep_tasks.clean_up()
     assert [one.name for one in doors.notification_archive_dir.iterdir() if one.name.startswith(".")] == []
 
 
@@ -187,11 +189,11 @@ def test_an_archive_that_could_not_be_followed_by_its_drop_is_not_written_again(
     notify_at(staff, LONG_AGO, "1")
     with Session(engine(doors)) as reader:
         reader.execute(text("SELECT count(*) FROM notifications_20260112"))
-        tasks.clean_up()  # waits 200 ms for the reader, then leaves it
+        upkeep_tasks.clean_up()  # waits 200 ms for the reader, then leaves it
     assert "notifications_20260112" in names(doors)
     assert doors.notification_archive_dir
     written = archive.find_archive(doors.notification_archive_dir, "notifications_20260112").path.stat().st_ino
-    tasks.clean_up()
+    upkeep_tasks.clean_up()
     assert "notifications_20260112" not in names(doors)
     assert archive.find_archive(doors.notification_archive_dir, "notifications_20260112").path.stat().st_ino == written
 
@@ -205,7 +207,7 @@ def test_a_week_of_which_a_batch_is_still_to_be_stored_stays(doors: Settings, st
             ),
             {"id": event_id},
         )
-    tasks.clean_up()
+    upkeep_tasks.clean_up()
     assert "notifications_20260112" in names(doors)
     assert "notifications_20260105" not in names(doors)
     assert staff.count("notification_events") == 1
@@ -215,10 +217,10 @@ def test_two_workers_at_once_do_it_once(doors: Settings, staff: Company) -> None
     notify_at(staff, LONG_AGO, "1")
     with Session(engine(doors)) as other:
         other.execute(retention.LOCK)
-        tasks.clean_up()
+        upkeep_tasks.clean_up()
         assert not (doors.notification_archive_dir and doors.notification_archive_dir.exists())
         assert "notifications_20260112" in names(doors)
-    tasks.clean_up()
+    upkeep_tasks.clean_up()
     assert "notifications_20260112" not in names(doors)
 
 
@@ -282,7 +284,7 @@ def test_a_drop_that_meets_a_long_reader_gives_up_and_lets_the_others_go_on(door
     with Session(engine(doors)) as reader:
         reader.execute(text("SELECT count(*) FROM notifications"))
         started = time.monotonic()
-        tasks.clean_up()
+        upkeep_tasks.clean_up()
         assert time.monotonic() - started < 10
         reader.execute(text("SELECT count(*) FROM notifications"))
     assert "notifications_20260112" in names(doors)
@@ -298,7 +300,7 @@ def test_plans_stay_a_day_after_they_were_published_and_the_counts_for_good(door
                 {"id": event_id, "published": published},
             )
         session.execute(text("UPDATE notification_events SET recipient_count = 1"))
-    tasks.clean_up()
+    upkeep_tasks.clean_up()
     with transaction(doors) as session:
         assert set(session.scalars(text("SELECT event_id FROM event_batches"))) == set(ids[1:])
         assert list(session.scalars(text("SELECT recipient_count FROM notification_events"))) == [1, 1, 1]
@@ -328,7 +330,7 @@ def test_records_of_who_did_what_stay_a_year(doors: Settings) -> None:
                 "INSERT INTO audit_log (at, actor, action) SELECT now() - make_interval(days => days), 'cli', 'x' FROM unnest(ARRAY[1, 364, 366]) AS days"
             )
         )
-    tasks.clean_up()
+    upkeep_tasks.clean_up()
     with transaction(doors) as session:
         assert session.scalar(text("SELECT count(*) FROM audit_log WHERE action = 'x'")) == 2
 
@@ -342,7 +344,7 @@ def test_every_rule_names_a_table_and_rows_that_can_be_asked_for(old: Settings) 
 
 def test_an_archive_is_rewritten_without_a_person(doors: Settings, staff: Company) -> None:
     notify_at(staff, LONG_AGO, "1", "2", "3")
-    tasks.clean_up()
+    upkeep_tasks.clean_up()
     assert doors.notification_archive_dir
     found = archive.find_archive(doors.notification_archive_dir, "notifications_20260112")
     assert archive.rewrite_archive(found, lambda line: None if line.get("person") == "2" else line)
