@@ -17,14 +17,16 @@ task_routes = {name: {"queue": queue} for name, queue in QUEUE_OF.items()}
 task_create_missing_queues = True
 
 # -- Delivery ---------------------------------------------------------------------------------------
-task_acks_late = True  # a killed worker's message comes back
-task_reject_on_worker_lost = True  # also when only the child died; tasks claim rows, so a second run is harmless
-worker_prefetch_multiplier = 1  # a doorbell must not wait behind a long task of the same process
+# A doorbell is done when it is heard: what a killed worker leaves is found by the sweep after 5 s, long before a
+# broker would bring its message back. And with kombu 5.7 a task that acknowledges when it ends, after Redis was
+# away meanwhile, ends the whole worker (see workers/app.py).
+task_acks_late = False
+worker_prefetch_multiplier = 1  # no more messages than processes: one that waits here is heard by nobody else
 broker_connection_retry_on_startup = True  # start before the broker does
 broker_connection_max_retries = None  # the default of 100 gives up for ever after an outage
 broker_pool_limit = 4
 broker_transport_options = {
-    "visibility_timeout": 600,  # a dead worker's messages come back after 10 minutes, not an hour
+    "visibility_timeout": 600,  # messages of a worker killed before it heard them come back after 10 minutes, not an hour
     "unacked_restore_throttle": 1,  # looked for every 10 s instead of every 100 s
     "socket_timeout": 5,  # kombu's default waits for ever on a silent Redis
     "socket_connect_timeout": 2,

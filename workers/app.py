@@ -8,6 +8,7 @@ from typing import Any
 from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 from celery.signals import setup_logging
+from kombu.transport.redis import QoS
 
 from shared.celery_app import make_celery
 from shared.logs import configure_logs
@@ -17,6 +18,10 @@ from shared.settings import get_settings
 warnings.simplefilter("ignore", SecurityWarning)
 # It warns of a default that celeryconfig.py sets, at every loss of the broker.
 warnings.simplefilter("ignore", CPendingDeprecationWarning)
+
+# When Redis goes away, kombu 5.7 puts back what is not acknowledged over the connection it has just closed, and the
+# AttributeError of that ends the worker. There is nothing to put back: a lost doorbell costs a sweep.
+QoS.restore_at_shutdown = False
 
 app = make_celery(get_settings())
 app.conf.imports = ["workers.tasks", "workers.upkeep_tasks"]

@@ -29,6 +29,11 @@ def progress(settings: Settings, event_id: int) -> tuple[int, int]:
         return total, stored
 
 
+def waits_for_a_lock(settings: Settings) -> bool:
+    with transaction(settings) as session:
+        return bool(session.scalar(text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
+
 def test_a_rollback_leaves_nothing(system: System, company: Company, settings: Settings) -> None:
     company.person("1", "role_rh")
     with connect(system.base_url, company.token("1")) as client:
@@ -58,6 +63,25 @@ def test_an_event_created_while_redis_is_away_is_delivered_after_it_returns(
         assert frame["notification"]["id"] == sent.id
         client.settle()
         assert len(client.collect("role_notification")) == 1
+
+
+def test_a_worker_in_the_middle_of_its_work_outlives_redis(
+    system: System, company: Company, settings: Settings, servers: EmbeddedServers
+) -> None:
+    company.person("1", "role_rh")
+    workers = {name: system.process_id(name) for name in ("worker", "bulk", "deliveries")}
+    with Session(engine(settings)) as blocker:
+        blocker.execute(text("LOCK TABLE event_batches IN ACCESS EXCLUSIVE MODE"))
+        sent = NotificationService().send_role_notifications(["rh"], "T", "M")
+        wait_until(lambda: waits_for_a_lock(settings), "a worker is in the middle of its work")
+        os.kill(servers.process_id("redis"), signal.SIGKILL)
+        servers.start_again("redis")
+        wait_until(
+            lambda: "Connected to" in system.log("worker", 5), "the worker is back at Redis", explain=system.logs
+        )
+    assert len(sent.wait(30)) == 1
+    assert len(NotificationService().send_role_notifications(["rh"], "T", "M").wait(30)) == 1
+    assert {name: system.process_id(name) for name in workers if system.is_running(name)} == workers, system.logs()
 
 
 def test_workers_killed_in_the_middle_of_50_000_people_lose_and_double_nothing(
