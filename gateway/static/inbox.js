@@ -23,6 +23,8 @@ const CONFIRM_MILLISECONDS = 4_000;
 const SEEN_BATCH_MILLISECONDS = 1_000;
 const NEW_MILLISECONDS = 2_500;
 const LARGEST_BADGE = 99;
+const SHORT_CHARACTERS = 400; // a longer message is folded: some ten lines of a narrow inbox
+const SHORT_LINES = 8;
 
 const STATUS_TEXTS = { live: "Live", connecting: "Connecting…", waiting: "Reconnecting…", stopped: "Not connected" };
 
@@ -192,27 +194,60 @@ export class NotificationInbox extends HTMLElement {
     remove.setAttribute("aria-label", `Delete: ${item.title}`);
 
     // For a mouse, anywhere on it; for a keyboard there is the button.
-    row.onclick = (event) => !event.target.closest("a, button") && this.#markRead(item.id);
+    row.onclick = (event) => {
+      if (!event.target.closest("a, button")) this.#markRead(item.id); // in braces: a handler that returns false would keep links from leading anywhere
+    };
     row.append(
       make("span", { className: "inbox-icon" }, icon(type)),
-      make("div", { className: "inbox-body" }, title, this.#makeMessage(item), meta),
+      make("div", { className: "inbox-body" }, title, ...this.#makeMessage(item), ...this.#makeImage(item), ...this.#makeLinks(item), meta),
       make("div", { className: "inbox-actions" }, read, remove),
     );
     return row;
   }
 
-  /** Plain text is a paragraph; rich text may hold paragraphs and lists of its own. */
+  /** Plain text is a paragraph; rich text may hold paragraphs and lists of its own. A long one is folded. */
   #makeMessage(item) {
-    if (item.format !== "rich") return make("p", { className: "inbox-message", textContent: item.message });
-    const message = make("div", { className: "inbox-message is-rich" }, richNodes(item.message));
+    const isRich = item.format === "rich";
+    const message = isRich ? make("div", { className: "inbox-message is-rich" }, richNodes(item.message)) : make("p", { className: "inbox-message", textContent: item.message });
     for (const link of message.querySelectorAll("a")) link.addEventListener("click", () => this.#markRead(item.id));
-    return message;
+    const isShort = message.textContent.length <= SHORT_CHARACTERS && item.message.split("\n").length <= SHORT_LINES;
+    return isShort ? [message] : [message, this.#makeFold(message)];
+  }
+
+  #makeFold(message) {
+    const button = make("button", { type: "button", className: "inbox-link" });
+    const fold = (isFolded) => {
+      message.classList.toggle("is-folded", isFolded);
+      button.textContent = isFolded ? "Show all" : "Show less";
+      button.setAttribute("aria-expanded", String(!isFolded));
+    };
+    button.onclick = () => fold(!message.classList.contains("is-folded"));
+    fold(true);
+    return button;
+  }
+
+  /** The page's Content-Security-Policy says which images may be loaded; what isn't leaves no gap. */
+  #makeImage(item) {
+    const src = safeLink(item.image);
+    if (!src) return [];
+    const image = make("img", { className: "inbox-image", src, alt: "", loading: "lazy", referrerPolicy: "no-referrer" });
+    image.onerror = () => image.remove();
+    return [image];
+  }
+
+  /** What can be done about it: links that the producer named. */
+  #makeLinks(item) {
+    const links = (item.actions ?? []).filter(({ link }) => safeLink(link)).map(({ label, link }) => this.#makeLink(item, safeLink(link), label));
+    return links.length ? [make("p", { className: "inbox-links" }, ...links)] : [];
   }
 
   #makeTitle(item) {
     const href = safeLink(item.link);
-    if (!href) return make("span", { textContent: item.title });
-    const link = make("a", { href, textContent: item.title, onclick: () => this.#markRead(item.id) });
+    return href ? this.#makeLink(item, href, item.title) : make("span", { textContent: item.title });
+  }
+
+  #makeLink(item, href, text) {
+    const link = make("a", { href, textContent: text, onclick: () => this.#markRead(item.id) });
     if (new URL(href).origin !== location.origin) Object.assign(link, { target: "_blank", rel: "noopener noreferrer" });
     return link;
   }

@@ -265,3 +265,38 @@ def log_in(page: Page) -> None:
         }"""
     )
     assert status == 201
+
+
+def test_a_picture_and_what_can_be_done_are_shown_and_nothing_else_of_them_runs(
+    page: Page, inboxes: Inboxes, demo: System
+) -> None:
+    actions = [
+        {"label": "Voir le rapport", "link": "/api/docs"},
+        {"label": "Ailleurs", "link": "https://example.org/a"},
+    ]
+    record(demo, "Avec image", "role_rh", image="/static/favicon.svg", actions=actions)
+    record(demo, "Sans image", "role_rh", image="/static/there-is-none.png")
+    shown = item(inboxes["rh"], "Avec image")
+    picture = shown.locator("img.inbox-image")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.complete && image.naturalWidth > 0")
+    expect(item(inboxes["rh"], "Sans image").locator("img")).to_have_count(0)
+
+    other = shown.get_by_role("link", name="Ailleurs")
+    expect(other).to_have_attribute("rel", "noopener noreferrer")
+    expect(badge(inboxes["rh"])).to_have_text("2")
+    shown.get_by_role("link", name="Voir le rapport").click()
+    page.wait_for_url("**/api/docs")
+    page.go_back()
+    expect(badge(inboxes["rh"])).to_have_text("1")
+
+
+def test_a_long_message_is_folded_until_it_is_asked_for(page: Page, inboxes: Inboxes, demo: System) -> None:
+    record(demo, "Long", "role_rh", message="Une phrase assez longue pour un écran étroit. " * 40)
+    shown = item(inboxes["rh"], "Long")
+    message = shown.locator(".inbox-message")
+    folded = message.evaluate("one => one.clientHeight")
+    shown.get_by_role("button", name="Show all").click()
+    assert message.evaluate("one => one.clientHeight") > 2 * folded
+    shown.get_by_role("button", name="Show less").click()
+    assert message.evaluate("one => one.clientHeight") == folded
