@@ -17,8 +17,6 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from shared import migrations
-from shared.audience import Term, role_terms
-from shared.audit import COMMAND_LINE, Actor, record_send
 from shared.commands.archive import archive
 from shared.commands.audit import audit
 from shared.commands.deliveries import deliveries
@@ -27,20 +25,17 @@ from shared.commands.events import events
 from shared.commands.import_django import import_django
 from shared.commands.people import people
 from shared.commands.selftest import selftest
+from shared.commands.send import send
 from shared.commands.service import service
 from shared.commands.statistics import connections, queue, stats
 from shared.commands.tables import print_tables
 from shared.commands.templates import templates
 from shared.database import engine, transaction
-from shared.doorbell import ring
 from shared.errors import NotificationError
-from shared.events import EventDraft, record_event
 from shared.logs import configure_logs
-from shared.models import NOTIFICATION_TYPES
 from shared.seed import seed as make_people
 from shared.seed import seed_demo
 from shared.settings import NO_SERVERS, Settings, environment_name, get_settings
-from shared.tasks import PROCESS_EVENT
 from shared.tokens import issue_token
 
 PEOPLE_BY_ID = text("SELECT external_id FROM users WHERE external_id = ANY(CAST(:ids AS text[])) AND is_active")
@@ -65,6 +60,7 @@ cli.add_command(audit)
 cli.add_command(events)
 cli.add_command(import_django)
 cli.add_command(people)
+cli.add_command(send)
 cli.add_command(service)
 cli.add_command(stats)
 cli.add_command(connections)
@@ -185,59 +181,6 @@ def token(person: tuple[str, ...], role: str | None, limit: int | None, lifetime
             found = list(person)
     for external_id in found:
         click.echo(issue_token(settings, external_id, lifetime))
-
-
-@cli.command()
-@click.option("--role", "roles", multiple=True, help="a role; several may be given")
-@click.option(
-    "--to",
-    "terms",
-    multiple=True,
-    help='a term such as user_42, stage_7 or "role_rh & entreprise_3"; several may be given',
-)
-@click.option("--everyone", is_flag=True, help="every active person")
-@click.option("--exclude", multiple=True, help="a group or person who gets nothing")
-@click.option("--title", required=True)
-@click.option("--message", required=True)
-@click.option("--type", "notification_type", type=click.Choice(NOTIFICATION_TYPES), default="info", show_default=True)
-@click.option("--data", help="a JSON object that stands in the frame")
-@click.option("--link", help="http(s) address or path to open")
-@click.option("--json", "as_json", is_flag=True, help="print JSON")
-def send(
-    roles: tuple[str, ...],
-    terms: tuple[str, ...],
-    everyone: bool,
-    exclude: tuple[str, ...],
-    as_json: bool,
-    data: str | None,
-    **words: Any,
-) -> None:
-    """Send a notification and print the event's id."""
-    audience: list[str | Term] = [*role_terms(roles), *terms, *(["everyone"] if everyone else [])]
-    if not audience:
-        raise click.UsageError("Say to whom: --role ROLE, --to TERM or --everyone.")
-    draft = EventDraft(audience=audience, exclude=exclude, data=_json_object(data), source="cli", **words)
-    with transaction() as session:
-        event = record_event(session, draft)
-        record_send(session, Actor(COMMAND_LINE), "notification.send", event)
-    is_rung = ring(PROCESS_EVENT)
-    if as_json:
-        click.echo(json.dumps({"event_id": event.id, "status": event.status, "broker": is_rung}))
-    else:
-        click.echo(
-            f"event {event.id} recorded"
-            + ("" if is_rung else "; the broker has not answered yet: it goes out by itself")
-        )
-
-
-def _json_object(value: str | None) -> dict[str, Any]:
-    try:
-        parsed = json.loads(value or "{}")
-    except ValueError as error:
-        raise click.BadParameter(f"expected a JSON object: {error}", param_hint="--data") from None
-    if not isinstance(parsed, dict):
-        raise click.BadParameter("expected a JSON object", param_hint="--data")
-    return parsed
 
 
 @cli.command()

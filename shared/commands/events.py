@@ -12,7 +12,7 @@ from rich.text import Text
 
 from shared.commands.tables import print_tables
 from shared.database import transaction
-from shared.models import NotificationEvent
+from shared.models import EVENT_STATUSES, NotificationEvent
 from shared.story import tell_story, what_stands
 
 SHOWN_ALWAYS = (
@@ -35,18 +35,24 @@ SHOWN_IF_SET = ("link", "thread_key", "idempotency_key", "attempts", "retry_at",
 
 
 @click.group(invoke_without_command=True)
+@click.pass_context
+def events(context: click.Context) -> None:
+    """List the newest events and what became of them, or `show` one's whole story."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_events)
+
+
+@events.command("list")
+@click.option("--status", type=click.Choice(EVENT_STATUSES), help="only these")
+@click.option("--type", "event_type", help='only this event type, such as "stage_update"')
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="how many, newest first")
 @click.option("--json", "as_json", is_flag=True, help="print JSON, one event a line")
-@click.pass_context
-def events(context: click.Context, limit: int, as_json: bool) -> None:
-    """List the newest events and what became of them, or `show` one."""
-    if context.invoked_subcommand is None:
-        _list(limit, as_json)
-
-
-def _list(limit: int, as_json: bool) -> None:
+def list_events(status: str | None, event_type: str | None, limit: int, as_json: bool) -> None:
+    """List the newest events and what became of them."""
+    wanted = {name: value for name, value in (("status", status), ("event_type", event_type)) if value is not None}
     with transaction() as session:
-        found = session.query(NotificationEvent).order_by(NotificationEvent.id.desc()).limit(limit).all()
+        newest = session.query(NotificationEvent).filter_by(**wanted).order_by(NotificationEvent.id.desc())
+        found = newest.limit(limit).all()
     rows: list[dict[str, Any]] = [
         {
             "id": event.id,

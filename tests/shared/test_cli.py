@@ -163,10 +163,19 @@ def test_what_is_sent_is_recorded_and_rung_for(company: Company) -> None:
         "warning",
     )
     assert done["broker"] is True
-    (row,) = [json.loads(line) for line in answered("events", "--json").splitlines()]
+    (row,) = [json.loads(line) for line in answered("events", "list", "--json").splitlines()]
     assert row["id"] == done["event_id"]
     assert row["audience"] == ["role_rh", "role_rh & entreprise_3"]
     assert str(done["event_id"]) in answered("events")
+
+
+def test_a_key_sends_once_and_the_priority_and_type_are_kept(company: Company) -> None:
+    company.person("42", "role_rh")
+    options = ("--role", "rh", "--priority", "critical", "--event-type", "demande", "--idempotency-key", "once")
+    assert sent(*options)["event_id"] == sent(*options)["event_id"]
+    (row,) = [json.loads(line) for line in answered("events", "list", "--type", "demande", "--json").splitlines()]
+    assert json.loads(answered("events", "show", str(row["id"]), "--json"))["priority"] == "critical"
+    assert answered("events", "list", "--status", "failed", "--json") == ""
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import httpx
 import pytest
 from flask import Flask
 
 from producer.integrations.django.settings import NAMES
+from shared.cli import cli
 from shared.settings import Settings, environment_name
 from tests.company import Company
 from tests.system import ROOT, System, wait_until
@@ -111,6 +113,26 @@ def test_every_setting_that_the_documentation_names_exists() -> None:
     known = {environment_name(name) for name in Settings.model_fields} | of_django | {"CHANNEL_LAYERS", "CI"}
     named = {name for page in PAGES for name in re.findall(r"\b[A-Z]{2,}(?:_[A-Z]+)+\b", page.read_text())}
     assert named <= known
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_that_a_page_names_exists_with_its_options(page: Path) -> None:
+    code = "\n".join(code_of(page.read_text()))
+    for words in re.findall(r"(?<![\w-])stagebloom((?: [\w.-]+)+)", code):
+        command: click.Command = cli
+        for word in words.split():
+            if word.startswith("--"):
+                assert word in {option for one in command.params for option in one.opts} | {"--help", "--version"}, (
+                    words
+                )
+            elif isinstance(command, click.Group) and word.islower():
+                assert word in command.commands, words
+                command = command.commands[word]
+
+
+def code_of(page: str) -> list[str]:
+    """What stands in fences and between backticks."""
+    return [one for pair in re.findall(r"```\w*\n(.*?)```|`([^`\n]+)`", page, re.DOTALL) for one in pair if one]
 
 
 def test_every_test_that_holds_a_guarantee_exists() -> None:
