@@ -194,8 +194,13 @@ def read_whole(given: Mapping[str, str], name: str, largest: int) -> int | None:
 
 
 def read_moments(given: Mapping[str, str]) -> tuple[datetime | None, datetime | None]:
-    """`since` and `until`, aware. Raises: InvalidInput."""
-    return _moment(given, "since", time.min), _moment(given, "until", time.max)
+    """`since` and `until`, aware. Raises: InvalidInput.
+
+    Times are shown to the millisecond and kept finer: `until` means the end of its millisecond, so that a time
+    that was shown includes what it was shown of.
+    """
+    since, until = _moment(given, "since", time.min), _moment(given, "until", time.max)
+    return since, until and until.replace(microsecond=until.microsecond // 1000 * 1000 + 999)
 
 
 def _moment(given: Mapping[str, str], name: str, of_day: time) -> datetime | None:

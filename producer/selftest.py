@@ -29,6 +29,7 @@ from producer.service import NotificationService
 from shared.database import engine, transaction
 from shared.errors import NotificationError, Unavailable, UnknownGroup
 from shared.ids import first_event_id_at
+from shared.models import NotificationEvent
 from shared.settings import Settings
 from shared.tokens import can_issue_tokens, issue_token
 from shared.websocket import WebSocket
@@ -192,6 +193,10 @@ def _methods(run: Run) -> None:
     run.expect(
         helper.notify_survey_participants(one, TITLE, MESSAGE, source=source), "notify_survey_participants", "a2"
     )
+    stage_event = helper.create_stage_event("stage_update", one, source=source)
+    run.expect(service.process_event(stage_event, ANSWER_SECONDS), "create_stage_event", "a1", "b")
+    evaluation = helper.create_evaluation_event("evaluation", run.name("b"), run.name("a2"), source=source)
+    run.expect(service.process_event(evaluation, ANSWER_SECONDS), "create_evaluation_event", "a2", "b")
     for name, terms, send in (
         ("notify_stagiaires", ["role_stagiaire"], lambda helper, _: helper.notify_stagiaires(TITLE, MESSAGE)),
         ("notify_tuteurs", ["role_tuteur"], lambda helper, _: helper.notify_tuteurs(TITLE, MESSAGE)),
@@ -203,19 +208,26 @@ def _methods(run: Run) -> None:
             lambda helper, _: helper.notify_management_team(TITLE, MESSAGE),
         ),
         ("send_broadcast", ["everyone"], lambda _, service: service.send_broadcast(TITLE, MESSAGE)),
+        (
+            "create_survey_event",
+            ["role_rh", "survey_" + one],
+            lambda helper, _: helper.create_survey_event("survey", one),
+        ),
     ):
         _check_unsent(run, name, terms, send)
 
 
 def _check_unsent(
-    run: Run, name: str, terms: list[str], send: Callable[[RoleNotificationHelper, NotificationService], SentEvent]
+    run: Run,
+    name: str,
+    terms: list[str],
+    send: Callable[[RoleNotificationHelper, NotificationService], SentEvent | NotificationEvent],
 ) -> None:
     """Recorded, looked at and rolled back: it would reach real people."""
     with Session(engine(run.settings)) as session:
         try:
-            event = send(
-                RoleNotificationHelper(session, run.settings), NotificationService(session, run.settings)
-            ).event
+            sent = send(RoleNotificationHelper(session, run.settings), NotificationService(session, run.settings))
+            event = sent.event if isinstance(sent, SentEvent) else sent
             audience = sorted(" & ".join(term) for term in event.audience)
         except UnknownGroup:
             run.seen.append(f"{name}: not sent; nobody has recorded {' or '.join(terms)} here")
@@ -290,11 +302,16 @@ def _cleaning(run: Run) -> None:
 
 def _statistics(run: Run) -> None:
     word = run.tag.replace("-", "")
+    before = run.ask("a1", "statistics/")["total"]
     sent = run.service.send_notification(run.name("a1"), f"Éssai {word}", MESSAGE, "warning", source=run.tag).wait(
         ANSWER_SECONDS
     )
     found = run.ask("a1", "statistics/")
-    run.check(found["total"] == 1 and found["by_type"]["warning"]["total"] == 1, "statistics: one, a warning, unread")
+    warnings = {"total": 1, "unread": 1, "seen": 0, "read": 0}
+    run.check(
+        found["total"] == before + 1 and found["by_type"]["warning"] == warnings,
+        "statistics: one more, a warning, unread",
+    )
     results = run.ask("a1", f"search/?q=essai+{word}")["results"]
     run.check([one["id"] for one in results] == [sent.id], "search: found without its accent")
     run.check(run.ask("b", f"search/?q={word}")["results"] == [], "search: nobody else finds it")

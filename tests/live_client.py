@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +14,8 @@ from websockets.sync.client import connect as open_socket
 
 PATH = "/ws/notifications/"
 WAIT_SECONDS = 15.0
+
+SHOWN = ("notification", "role_notification", "system_message")  # the frames that hold a notification
 
 Frame = dict[str, Any]
 
@@ -31,15 +33,19 @@ class LiveClient:
         self.socket.send(json.dumps(frame))
 
     def wait_for(
-        self, kind: str, matching: Callable[[Frame], bool] = lambda frame: True, seconds: float = WAIT_SECONDS
+        self,
+        kind: str | Collection[str],
+        matching: Callable[[Frame], bool] = lambda frame: True,
+        seconds: float = WAIT_SECONDS,
     ) -> Frame:
-        """The next frame of this type that was not waited for before; others are kept in `received`."""
+        """The next frame of this type (or one of these) not waited for before; others are kept in `received`."""
+        kinds = (kind,) if isinstance(kind, str) else kind
         deadline = time.monotonic() + seconds
         while True:
             while self._looked_at < len(self.received):
                 frame = self.received[self._looked_at]
                 self._looked_at += 1
-                if frame["type"] == kind and matching(frame):
+                if frame["type"] in kinds and matching(frame):
                     return frame
             if not self._receive(deadline - time.monotonic()):
                 raise AssertionError(f"no {kind} within {seconds:g} s; received {self.received}")
@@ -50,6 +56,10 @@ class LiveClient:
         self.send(type="ping")
         self.wait_for("pong")
         return self.received[before:]
+
+    def titles(self) -> list[str]:
+        """What the person was shown so far, in order."""
+        return [frame["notification"]["title"] for frame in self.received if frame["type"] in SHOWN]
 
     def collect(self, kind: str) -> list[Frame]:
         """The frames of one type among those received."""

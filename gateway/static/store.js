@@ -6,8 +6,9 @@
  * when the server refuses it, dropping it is the whole roll back.
  *
  * Guarantees: no notification twice; after a lost connection, list and count are those of the server
- * again; counts never go back to an older one.
+ * again, and without any they are at most half a minute old; counts never go back to an older one.
  * Never: touches the page. It says "change" and "arrived" (detail: the notification), and a view shows it.
+ * A view may as well `subscribe` and take `getSnapshot`, the two functions of React's useSyncExternalStore.
  */
 
 const PAGE_SIZE = 20;
@@ -15,8 +16,10 @@ const PAGE_SIZE = 20;
 const LARGEST_PAGE_SIZE = 100;
 /** A page left open for weeks keeps this many; "load more" brings the rest back. */
 const KEPT_ITEMS = 300;
-/** Without a live connection by then, the list is loaded all the same. */
+/** Without a live connection by then, the list is loaded all the same … */
 const PATIENCE_SECONDS = 3;
+/** … and again so often, as long as there is none: a proxy may let no WebSocket through at all. */
+const FALLBACK_SECONDS = 30;
 /** After a gateway's restart all its browsers reconcile: spread over this time. */
 const RECONCILE_SPREAD_SECONDS = 2;
 const RECONCILE_PAUSE_SECONDS = 0.5;
@@ -38,6 +41,7 @@ export class InboxStore extends EventTarget {
   #generation = 0; // of the list: an answer to an older question is dropped
   #arrived = []; // while a load is under way
   #changedWhileLoading = false;
+  #snapshot = null; // what getSnapshot gives, until something changes
   #timers = {};
 
   /** @param {{client: import("./client.js").NotificationClient, api: import("./api.js").NotificationApi}} parts */
@@ -58,12 +62,24 @@ export class InboxStore extends EventTarget {
   start() {
     this.client.connect();
     this.#soon("patience", PATIENCE_SECONDS);
+    clearInterval(this.#timers.fallback);
+    this.#timers.fallback = setInterval(() => this.#isCutOff() && this.load(), FALLBACK_SECONDS * 1000);
   }
 
   stop() {
-    for (const name in this.#timers) clearTimeout(this.#timers[name]);
+    for (const name in this.#timers) clearTimeout(this.#timers[name]); // ends an interval, too
     this.client.close();
   }
+
+  /** Call `listener` at every change; returns the function that ends it. */
+  subscribe = (listener) => {
+    const heard = () => listener(); // of its own, so that a listener may subscribe twice
+    this.addEventListener("change", heard);
+    return () => this.removeEventListener("change", heard);
+  };
+
+  /** {notifications, unreadCount}: what is shown; the same object until the next change. */
+  getSnapshot = () => (this.#snapshot ??= { notifications: this.items, unreadCount: this.unread });
 
   /** What is shown, newest first. */
   get items() {
@@ -251,7 +267,13 @@ export class InboxStore extends EventTarget {
     this.#timers[why] = setTimeout(() => this.load(), seconds * 1000);
   }
 
+  /** Not live, and trying: whoever was refused for good has nothing to ask for. */
+  #isCutOff() {
+    return this.client.status === "connecting" || this.client.status === "waiting";
+  }
+
   #changed() {
+    this.#snapshot = null;
     this.dispatchEvent(new Event("change"));
   }
 }

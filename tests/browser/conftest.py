@@ -7,11 +7,15 @@ WebSocket and the API are answered by the test, and the clock is in its hands.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
+
+from tests.company import Company
+from tests.system import System
 
 STATIC = Path(__file__).parents[2] / "gateway" / "static"
 ORIGIN = "http://client.test"
@@ -52,6 +56,18 @@ def page(browser: Browser) -> Iterator[Page]:
     yield page
     context.close()
     assert faults == []
+
+
+@pytest.fixture
+def sign_in(page: Page, system: System, company: Company) -> Callable[[str], None]:
+    """Give the page's browser a session of this person, as the application's login would."""
+
+    def sign_in(person: str) -> None:
+        answer = httpx.post(f"{system.base_url}/api/session/", headers=company.bearer(person)).raise_for_status()
+        cookies = [{"name": name, "value": value, "url": system.base_url} for name, value in answer.cookies.items()]
+        page.context.add_cookies(cookies)  # type: ignore[arg-type]
+
+    return sign_in
 
 
 @pytest.fixture

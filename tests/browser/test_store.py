@@ -151,3 +151,45 @@ def test_a_list_that_cannot_be_loaded_says_why_and_loads_on_demand(store: Page) 
     store.evaluate("answer('list', { results: [item(3)], next: null })")
     store.evaluate("answer('unreadCount', { unread_count: 1, version: 2 })")
     assert _shown(store) == {"items": [[3, False]], "unread": 1, "error": ""}
+
+
+def test_a_snapshot_is_the_same_until_something_changes_and_then_another(loaded: Page) -> None:
+    loaded.evaluate(
+        "({ getSnapshot, subscribe } = store, told = 0, end = subscribe(() => told++), first = getSnapshot())"
+    )
+    assert loaded.evaluate("getSnapshot() === first")
+    loaded.evaluate("void store.markRead(3)")
+    assert loaded.evaluate("[told, getSnapshot() === first, getSnapshot() === getSnapshot()]") == [1, False, True]
+    assert loaded.evaluate("[first, getSnapshot()].map((one) => [one.unreadCount, one.notifications[0].is_read])") == [
+        [2, False],
+        [1, True],
+    ], "what was handed out before stays as it was"
+    loaded.evaluate("second = getSnapshot(), tell('notification', { notification: item(4), resuming: false })")
+    assert loaded.evaluate("[told, getSnapshot() === second, getSnapshot().notifications.length]") == [2, False, 4]
+
+
+def test_who_ends_a_subscription_hears_nothing_more_and_others_do(loaded: Page) -> None:
+    loaded.evaluate("told = 0, listener = () => told++, ends = [store.subscribe(listener), store.subscribe(listener)]")
+    loaded.evaluate("ends[0](), ends[0](), void store.markRead(3)")
+    assert loaded.evaluate("told") == 1
+    loaded.evaluate("ends[1](), void store.markRead(2)")
+    assert loaded.evaluate("told") == 1
+
+
+def test_without_a_live_connection_the_list_is_asked_for_all_the_same(store: Page) -> None:
+    def asked_after(seconds: int) -> int:
+        store.clock.fast_forward(1000 * seconds)
+        return int(store.evaluate("asked.filter((name) => name === 'list').length"))
+
+    store.evaluate("client.status = 'connecting', store.start()")
+    assert [asked_after(2), asked_after(1)] == [0, 1]
+    store.evaluate("answer('list', { results: [item(3)], next: null })")
+    store.evaluate("answer('unreadCount', { unread_count: 1, version: 2 })")
+    assert _shown(store)["items"] == [[3, False]]
+    store.evaluate("client.status = 'waiting'")
+    assert [asked_after(30), asked_after(30)] == [2, 3]
+    for status in ("live", "stopped"):  # what is live is told; who was refused has nothing to ask for
+        store.evaluate("(status) => client.status = status", status)
+        assert asked_after(60) == 3
+    store.evaluate("client.status = 'waiting', store.stop()")
+    assert asked_after(60) == 3

@@ -192,6 +192,19 @@ def test_since_and_until_include_both_ends(me, company, settings):
     assert ids(me(LIST + "?since=2026-01-16")) == []
 
 
+def test_a_time_that_was_shown_includes_what_it_was_shown_of(me, company, settings):
+    event_id = company.notify("42")
+    change(
+        settings,
+        "UPDATE notification_events SET created_at = date_trunc('milliseconds', created_at) + interval '999 microseconds'",
+    )
+    (one,) = me(LIST)["results"]
+    shown = datetime.fromisoformat(one["created_at"])
+    for end in ("since", "until"):
+        assert ids(me(f"{LIST}?{end}={one['created_at']}")) == [event_id]
+    assert ids(me(f"{LIST}?until={(shown - timedelta(milliseconds=1)).isoformat()}")) == []
+
+
 def test_until_a_day_means_its_end(me, company):
     today = datetime.now(UTC).date()
     event_id = company.notify("42")

@@ -1,4 +1,4 @@
-"""Critical news with a real worker: mailed to whom the socket did not reach, and to nobody else; killed, it goes on."""
+"""Critical news with a real worker: mailed to whom no socket reached, and to nobody else; refused or killed, it goes on."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from shared.processes import signal_group, spawn
 from shared.settings import Settings
 from shared.tasks import PROCESS_EVENT, SEND_EMAILS
 from tests.company import Company
+from tests.gateway.live.gateway_process import GatewayProcess
 from tests.http_receiver import Receiver
 from tests.mail_server import MailServer
 from tests.system import ROOT, wait_until
@@ -89,22 +90,33 @@ def test_critical_news_reach_whom_the_socket_did_not_and_the_webhook_gets_everyt
         "UPDATE users SET email = external_id || '@example.org', locale = CASE external_id WHEN '2' THEN 'en' ELSE 'fr' END",
     )
     texts = {"fr": {"title": "Évacuation", "message": "Sortez"}, "en": {"title": "Evacuation", "message": "Get out"}}
-    with transaction(settings) as session:
-        critical = record_event(
-            session, EventDraft(audience=["role_rh"], texts=texts, priority="critical"), settings
-        ).id
-        normal = record_event(session, EventDraft(audience=["role_rh"], texts=texts), settings).id
-    ring(PROCESS_EVENT)
+    mail_server.answers["1@example.org"] = ["450 come again later"]
+    with GatewayProcess(settings) as gateway, gateway.connect(company.token("3")) as browser:
+        with transaction(settings) as session:
+            critical = record_event(
+                session, EventDraft(audience=["role_rh"], texts=texts, priority="critical"), settings
+            ).id
+            normal = record_event(session, EventDraft(audience=["role_rh"], texts=texts), settings).id
+        ring(PROCESS_EVENT)
+        browser.wait_for("role_notification", lambda frame: frame["notification"]["id"] == critical)
+        browser.settle()
+        confirmed = (
+            "SELECT external_id FROM notifications JOIN users ON users.id = recipient_id WHERE delivered_at IS NOT NULL"
+        )
+        wait_until(
+            lambda: change(settings, confirmed) == ["3"], "one has confirmed it over a socket", explain=gateway.log
+        )
     wait_until(lambda: company.count("notifications") == 6, "both are stored", explain=workers.log)
-    change(
-        settings,
-        f"UPDATE notifications SET delivered_at = now() WHERE event_id = {critical} AND recipient_id = (SELECT id FROM users WHERE external_id = '3')",
-    )
     wait_until(
         lambda: change(settings, "SELECT 1 FROM delivery_plans WHERE due_at <= now()"),
         "the time to confirm is over",
         explain=workers.log,
     )
+    ring(SEND_EMAILS)
+    waiting = "SELECT 1 FROM deliveries WHERE channel = 'email' AND status = 'pending' AND attempts = 1"
+    wait_until(lambda: change(settings, waiting), "one is refused for now", explain=workers.log)
+    wait_until(lambda: mail_server.recipients == ["2@example.org"], "the other is not", explain=workers.log)
+    change(settings, "UPDATE deliveries SET next_attempt_at = now() WHERE status = 'pending'")
     ring(SEND_EMAILS)
     wait_until(lambda: len(mail_server.mails) == 2, "two mails arrive", explain=workers.log)
     assert {recipient: str(mails[0]["Subject"]) for recipient, mails in mail_server.mails_by_recipient.items()} == {

@@ -18,7 +18,7 @@ ROLES = ("stagiaire", "tuteur", "rh", "admin")
 def titles(client: LiveClient) -> list[str]:
     """What a person was shown, in order; everything sent before now is in it."""
     client.settle()
-    return [frame["notification"]["title"] for frame in client.received if "notification" in frame]
+    return client.titles()
 
 
 def inbox(system: System, company: Company, person: str, path: str = "", **query: Any) -> Any:

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from producer import selftest
+from producer import NotificationService, RoleNotificationHelper, selftest
 from producer.selftest import run_selftest
 from shared.commands import selftest as command
 from shared.database import transaction
@@ -48,6 +48,18 @@ def test_all_six_steps_pass_and_nothing_stays(reached: Settings, company: Compan
     assert "notify_management_team: would reach role_admin and role_rh (not sent)" in seen
     assert "send_broadcast: would reach everyone (not sent)" in seen
     assert company.count("notifications") == 0, "nobody real was notified"
+
+
+def test_the_first_step_tries_every_method_that_notifies(reached: Settings) -> None:
+    methods = {
+        name
+        for door in (NotificationService, RoleNotificationHelper)
+        for name in vars(door)
+        if name.startswith(("send_", "notify_", "create_"))
+    } - {"create_event"}  # the second step and the last
+    with contextlib.closing(run_selftest(reached)) as running:
+        first = next(iter(running))
+    assert {line.partition(":")[0] for line in first.seen} == methods
 
 
 def test_roles_that_nobody_has_recorded_are_no_failure(reached: Settings) -> None:
