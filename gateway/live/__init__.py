@@ -30,7 +30,7 @@ from gateway.live import codes, socket
 from gateway.live.changes import ChangedPeople
 from gateway.live.connection import Connection
 from gateway.live.deliveries import Deliveries
-from gateway.live.encoding import text_frame
+from gateway.live.encoding import json_frame
 from gateway.live.gatherer import Gatherer
 from gateway.live.heartbeat import Anonymous, Heartbeat
 from gateway.live.hub import Hub
@@ -47,7 +47,6 @@ from gateway.live.subscriber import Subscriber
 from gateway.live.welcome import AT_ONCE as WELCOMED_AT_ONCE
 from gateway.live.welcome import Welcome
 from shared.errors import InvalidInput, Unauthorized, Unavailable
-from shared.frames import encode
 from shared.logs import get_logger
 from shared.redis import connect
 from shared.settings import Settings
@@ -208,8 +207,7 @@ class Live:
     def resume(self, connection: Connection, cursor: str, have: frozenset[int]) -> None:
         gate = connection.gate
         if gate is None or gate.holds or gate.until_tail is not None:
-            reset = {"type": "reset", "reason": "resume comes once, soon after connected"}
-            connection.queue(text_frame(encode(reset)))
+            connection.queue(json_frame("reset", reason="resume comes once, soon after connected"))
             return
         written = frozenset(gate.passed or ())
         gate.hold()
@@ -226,13 +224,13 @@ class Live:
 
     def pong(self, connection: Connection) -> None:
         """Everything stored below the cursor we name has been written to this connection before."""
-        pong: dict[str, str] = {"type": "pong"}
+        pong: dict[str, str] = {}
         known, latest = connection.cursor, self._tail.cursor
         if known is not None and not (connection.gate and connection.gate.holds):
             if latest is not None and latest.xmin > known.xmin:
                 connection.cursor = known = latest
             pong["cursor"] = known.text
-        connection.queue(text_frame(encode(pong)))
+        connection.queue(json_frame("pong", **pong))
 
     def _check(self, waiting: list[tuple[Connection, Callable[[], Claims]]]) -> None:
         for _ in Pool(PROOFS_AT_ONCE).imap_unordered(lambda item: self._check_one(*item), waiting):

@@ -15,14 +15,13 @@ from gateway.live import codes
 from gateway.live.changes import ChangedPeople
 from gateway.live.connection import Connection
 from gateway.live.cursor import Cursor, cursor_at, read_snapshot
-from gateway.live.encoding import text_frame
+from gateway.live.encoding import json_frame
 from gateway.live.hub import Hub
 from gateway.live.presence import Presence
 from gateway.live.replay import Tail
 from gateway.people import Person, load_people
 from gateway.transactions import in_transaction
 from shared.errors import Unavailable
-from shared.frames import encode
 from shared.logs import get_logger
 from shared.models import User
 from shared.settings import Settings
@@ -94,16 +93,16 @@ class Welcome:
             if person is None or not person.is_active:
                 connection.close(codes.DEACTIVATED, "this person is deactivated")
                 continue
-            frame = {
-                "type": "connected",
-                "user": person.as_dict(),
-                "groups": person.groups,
-                "unread_count": unread.get(person.id, 0),
-                "version": version,
-                "cursor": cursor.text,
-            }
+            frame = json_frame(
+                "connected",
+                user=person.as_dict(),
+                groups=person.groups,
+                unread_count=unread.get(person.id, 0),
+                version=version,
+                cursor=cursor.text,
+            )
             connection.cursor = cursor
-            connection.queue(text_frame(encode(frame)))
+            connection.queue(frame)
             for held in connection.gate.release():
                 connection.queue(held)
             connection.flush()
