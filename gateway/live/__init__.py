@@ -46,7 +46,7 @@ from gateway.live.state import StateKeeper
 from gateway.live.subscriber import Subscriber
 from gateway.live.welcome import AT_ONCE as WELCOMED_AT_ONCE
 from gateway.live.welcome import Welcome
-from shared.errors import InvalidInput, Unauthorized, Unavailable
+from shared.errors import Forbidden, InvalidInput, Unauthorized, Unavailable
 from shared.logs import get_logger
 from shared.redis import connect
 from shared.settings import Settings
@@ -199,7 +199,7 @@ class Live:
             return
         try:
             claims = self.authenticator.verify_token(token or "")
-        except Unauthorized as error:
+        except (Unauthorized, Forbidden) as error:
             connection.close(codes.BAD_CREDENTIALS, error.message)
             return
         self._is_known(connection, claims)
@@ -239,7 +239,7 @@ class Live:
     def _check_one(self, connection: Connection, proof: Callable[[], Claims]) -> None:
         try:
             claims = proof()
-        except Unauthorized as error:
+        except (Unauthorized, Forbidden) as error:
             connection.close(codes.BAD_CREDENTIALS, error.message)
         except Unavailable:
             connection.close(codes.UNAVAILABLE, "try again later")

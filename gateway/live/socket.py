@@ -153,7 +153,7 @@ def is_allowed(origin: str, host: str, settings: Settings) -> bool:
 
 
 def _claims(live: Live, *, has_origin: bool) -> Claims | None:
-    """What the handshake proves. Raises: Unauthorized for a bad bearer token.
+    """What the handshake proves. Raises: Unauthorized for a bad bearer token, Forbidden for a service's key.
 
     A cookie that can't be read proves nothing, and the page may still send a ticket. Without Origin it is
     no page that sends it.
