@@ -38,7 +38,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     authenticator = Authenticator(settings)
     app.extensions["authenticator"] = authenticator
     app.extensions["announcer"] = Announcer(authenticator)
-    app.extensions["refusals"] = Refusals(settings)
+    refusals = app.extensions["refusals"] = Refusals(settings)
     app.before_request(_name_request)
     app.after_request(_add_headers)
     cors.register(app, settings)
@@ -48,7 +48,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(demo.blueprint)
     app.register_blueprint(docs.blueprint)
-    live = app.extensions["live"] = Live(settings, authenticator)
+    live = app.extensions["live"] = Live(settings, authenticator, refusals)
     live.register(app)
     return app
 

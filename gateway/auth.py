@@ -31,6 +31,8 @@ from shared.tokens import Claims, issue_token, verify_token
 
 View = TypeVar("View", bound=Callable[..., Any])
 
+FOR_PEOPLE = "this is for people: a service has no inbox and sees nobody's"
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -54,13 +56,15 @@ class Authenticator:
         return issue_token(self.settings, external_id, lifetime_seconds)
 
     def verify_token(self, token: str) -> Claims:
-        """What a bearer token proves. Raises: Unauthorized."""
+        """What a bearer token proves. Raises: Unauthorized; Forbidden for the key of a service, good or not."""
+        if is_service_key(token):
+            raise Forbidden(FOR_PEOPLE, reason="person_needed")
         return verify_token(self.settings, token)
 
     def caller(self, request: Request) -> Caller | None:
         """What a request proves; None when it carries neither Authorization header nor cookie.
 
-        Does not ask the database. Raises: Unauthorized for one that is bad.
+        Does not ask the database. Raises: as `verify_token`.
         """
         header = request.headers.get("Authorization")
         if header is not None:
@@ -154,7 +158,7 @@ def requires_person(view: View) -> View:
         authenticator = current_authenticator()
         if (key := _service_key()) is not None:
             g.service = authenticator.service(key)
-            raise Forbidden("this is for people: a service has no inbox and sees nobody's", reason="person_needed")
+            raise Forbidden(FOR_PEOPLE, reason="person_needed")
         caller = authenticator.caller(request)
         if caller is None:
             raise Unauthorized(

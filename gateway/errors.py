@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from gateway.auth import current_actor
-from gateway.refusals import Refusal, Refusals
+from gateway.refusals import Refusals
 from gateway.sessions import SESSION_COOKIE, clear_cookies
-from shared.errors import Forbidden, NotificationError, RateLimited, Unauthorized, Unavailable
+from shared.errors import NotificationError, RateLimited, Unauthorized, Unavailable
 from shared.logs import get_logger
 
 RETRY_AFTER_SECONDS = 2
@@ -24,14 +22,6 @@ CODES = {
     413: "too_large",
     415: "unsupported_media_type",
 }
-
-# What the audit log keeps of a refusal. A browser without a token, or with one that has expired, is no news.
-AUDITED: Mapping[type[NotificationError], str] = {
-    Forbidden: "permission.refused",
-    Unauthorized: "credentials.refused",
-    RateLimited: "rate.limited",
-}
-NO_NEWS = ("missing", "expired")
 
 log = get_logger("gateway")
 
@@ -47,8 +37,7 @@ def refused(error: NotificationError) -> Response:
     """An error of our tree, with its own status."""
     if error.status >= 500:
         log.warning("request_failed", path=request.path, code=error.code, message=error.message)
-    if type(error) in AUDITED and error.details.get("reason") not in NO_NEWS:
-        _remember(AUDITED[type(error)], error)
+    _remember(error)
     answer = _answer(error.code, error.message, error.details, error.status)
     if isinstance(error, RateLimited):
         answer.headers["Retry-After"] = str(error.details["retry_after_seconds"])
@@ -64,12 +53,10 @@ def refused(error: NotificationError) -> Response:
     return answer
 
 
-def _remember(action: str, error: NotificationError) -> None:
+def _remember(error: NotificationError) -> None:
     refusals: Refusals = current_app.extensions["refusals"]
-    actor = current_actor()
-    rule = request.url_rule.rule if request.url_rule else "?"  # the rule, not the path: of those there are few
-    reason = error.details.get("reason") or error.details.get("limit") or error.message
-    refusals.count(Refusal(action, actor.name, actor.address, f"{request.method} {rule}", str(reason)))
+    rule = request.url_rule.rule if request.url_rule else "?"
+    refusals.remember(error, current_actor(), f"{request.method} {rule}")
 
 
 def refused_by_http(error: HTTPException) -> AnyResponse:

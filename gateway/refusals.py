@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from sqlalchemy.orm import Session
@@ -18,13 +19,21 @@ from sqlalchemy.orm import Session
 from gateway.transactions import in_transaction
 from shared import audit
 from shared.audit import NOBODY, Actor
-from shared.errors import Unavailable
+from shared.errors import Forbidden, NotificationError, RateLimited, Unauthorized, Unavailable
 from shared.logs import get_logger
 from shared.settings import Settings
 
 FLUSH_SECONDS = 10.0
 MAX_ROWS = 20  # written at a time; the most frequent first
 MAX_KEPT = 1000  # different ones between two flushes: 300 KB
+
+# What is kept of a refusal. A browser without a token, or with one that has expired, is no news.
+AUDITED: Mapping[type[NotificationError], str] = {
+    Forbidden: "permission.refused",
+    Unauthorized: "credentials.refused",
+    RateLimited: "rate.limited",
+}
+NO_NEWS = ("missing", "expired")
 
 log = get_logger("refusals")
 
@@ -49,8 +58,15 @@ class Refusals:
         self._others = 0
         self._stopping = threading.Event()
 
+    def remember(self, error: NotificationError, actor: Actor, target: str) -> None:
+        """Count an error, if it is a refusal. `target` is a door, such as a method and a rule: of those there are few."""
+        action = AUDITED.get(type(error))
+        reason = error.details.get("reason") or error.details.get("limit") or error.message
+        if action is not None and reason not in NO_NEWS:
+            self.count(Refusal(action, actor.name, actor.address, target, str(reason)))
+
     def count(self, refusal: Refusal) -> None:
-        """Remember one; never waits for a server. The log, too, has equal ones once between two flushes."""
+        """Count one; never waits for a server. The log, too, has equal ones once between two flushes."""
         with self._lock:
             is_new = refusal not in self._counts
             if is_new and len(self._counts) >= MAX_KEPT:

@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
 from shared import migrations
+from shared.audit import COMMAND_LINE, Actor, record, shortened
 from shared.commands.archive import archive
 from shared.commands.audit import audit
 from shared.commands.deliveries import deliveries
@@ -33,6 +34,7 @@ from shared.commands.templates import templates
 from shared.database import engine, transaction
 from shared.errors import NotificationError
 from shared.logs import configure_logs
+from shared.models import USER
 from shared.seed import seed as make_people
 from shared.seed import seed_demo
 from shared.settings import NO_SERVERS, Settings, environment_name, get_settings
@@ -179,8 +181,14 @@ def token(person: tuple[str, ...], role: str | None, limit: int | None, lifetime
             if unknown:
                 raise click.ClickException(f"not a known, active person: {', '.join(unknown)}")
             found = list(person)
-    for external_id in found:
-        click.echo(issue_token(settings, external_id, lifetime))
+        tokens = [issue_token(settings, external_id, lifetime) for external_id in found]
+        details = {
+            **shortened([USER + external_id for external_id in found]),
+            "lifetime_seconds": lifetime or settings.token_lifetime_seconds,
+        }
+        record(session, Actor(COMMAND_LINE), "token.issue", details=details)
+    for one in tokens:
+        click.echo(one)
 
 
 @cli.command()

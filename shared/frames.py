@@ -15,6 +15,7 @@ from shared.rich import RICH, plain_text
 NOTIFICATION = "notification"
 ROLE_NOTIFICATION = "role_notification"
 SYSTEM_MESSAGE = "system_message"
+KINDS = (NOTIFICATION, ROLE_NOTIFICATION, SYSTEM_MESSAGE)
 
 
 class EventLike(Protocol):

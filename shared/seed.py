@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from shared.audit import COMMAND_LINE, Actor, record
 from shared.database import transaction
 from shared.settings import Settings
 
@@ -98,6 +99,7 @@ def seed(settings: Settings, people: int) -> Iterator[int]:
         guard.execute(LOCK)  # held to the end: whoever seeds meanwhile takes the ids after these
         with transaction(settings) as session:
             ranges = _reserve(session, people)
+            _note(session, people)
         done = ranges.first
         while done <= ranges.last:
             chunk = {"first": done, "last": min(done + CHUNK - 1, ranges.last)}
@@ -120,7 +122,12 @@ def seed_demo(settings: Settings) -> bool:
         names = [f"entreprise_{n}" for n in (1, 2, 3)] + [f"survey_{n}" for n in (1, 2)]
         session.execute(ADD_GROUPS, {"names": names})
         session.execute(DEMO_GROUPS)
+        _note(session, DEMO_PEOPLE)
         return True
+
+
+def _note(session: Session, people: int) -> None:
+    record(session, Actor(COMMAND_LINE), "people.seed", details={"count": people})
 
 
 def _reserve(session: Session, people: int) -> Ranges:

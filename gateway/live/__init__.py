@@ -19,7 +19,7 @@ import gc
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gevent
 import redis
@@ -30,7 +30,7 @@ from gateway.live import codes, socket
 from gateway.live.changes import ChangedPeople
 from gateway.live.connection import Connection
 from gateway.live.deliveries import Deliveries
-from gateway.live.encoding import text_frame
+from gateway.live.encoding import json_frame
 from gateway.live.gatherer import Gatherer
 from gateway.live.heartbeat import Anonymous, Heartbeat
 from gateway.live.hub import Hub
@@ -45,9 +45,10 @@ from gateway.live.resume import Request, Resume
 from gateway.live.state import StateKeeper
 from gateway.live.subscriber import Subscriber
 from gateway.live.welcome import AT_ONCE as WELCOMED_AT_ONCE
-from gateway.live.welcome import Welcome
-from shared.errors import InvalidInput, Unauthorized, Unavailable
-from shared.frames import encode
+from gateway.live.welcome import Arrival, Welcome
+from gateway.refusals import Refusals
+from shared.audit import NOBODY, Actor
+from shared.errors import Forbidden, InvalidInput, Unauthorized, Unavailable
 from shared.logs import get_logger
 from shared.redis import connect
 from shared.settings import Settings
@@ -61,17 +62,29 @@ log = get_logger("live")
 
 PROOFS_AT_ONCE = 32
 GOODBYES_AT_ONCE = 500
+DOOR = f"WebSocket {socket.PATH}"  # the door of what is refused after the handshake; before, it is a GET
 # What a handshake leaves behind is cyclic, so the young are looked at often: with 50,000 objects instead
 # of 2,000, 5,000 browsers that came together cost 9 MB more for ever. The old are looked at seldom.
 COLLECT_AFTER_OBJECTS = (2000, 10, 50)
 
 
+class Proof(NamedTuple):
+    """What a connection has shown: `claims` says what it proves, or raises."""
+
+    connection: Connection
+    address: str
+    claims: Callable[[], Claims]
+
+
 class Live:
     """The live part of one gateway process."""
 
-    def __init__(self, settings: Settings, authenticator: Authenticator, limits: Limits | None = None) -> None:
+    def __init__(
+        self, settings: Settings, authenticator: Authenticator, refusals: Refusals, limits: Limits | None = None
+    ) -> None:
         self.settings = settings
         self.authenticator = authenticator
+        self.refusals = refusals
         self.limits = limits or Limits()
         self.is_draining = False
         self._redis: redis.Redis | None = None
@@ -84,9 +97,11 @@ class Live:
         self._receipts = Receipts(settings, loop, hub, self._announce)
         self._presence = Presence(settings, self.limits, loop.connections)
         self._deliveries = Deliveries(settings, self.limits)
+        welcome = Welcome(settings, hub, tail, people, self._presence)
+        welcome.refused = self._person_refused
         self._welcome = Gatherer(
             "welcome",
-            Welcome(settings, hub, tail, people, self._presence).serve,
+            welcome.serve,
             wait_seconds=self.limits.welcome_seconds,
             limit=WELCOMED_AT_ONCE,
         )
@@ -173,14 +188,14 @@ class Live:
         if admission.claims is None:
             self._anonymous.add(connection, admission.address)
         else:
-            self._is_known(connection, admission.claims)
+            self._is_known(connection, admission.claims, admission.address)
         if early:
             gevent.get_hub().loop.run_callback(self._loop.received, connection, early)
 
-    def _is_known(self, connection: Connection, claims: Claims) -> None:
+    def _is_known(self, connection: Connection, claims: Claims, address: str) -> None:
         self._anonymous.discard(connection)
         connection.expires_at = claims.expires_at.timestamp()
-        self._welcome.put((connection, claims.person))
+        self._welcome.put(Arrival(connection, claims.person, address))
 
     def _gone(self, connection: Connection) -> None:
         self._anonymous.discard(connection)
@@ -192,24 +207,20 @@ class Live:
     def authenticate(self, connection: Connection, ticket: str | None, token: str | None) -> None:
         if connection.expires_at:
             raise InvalidInput("authenticate: this connection is authenticated already")
+        address = self._anonymous.address(connection)
         if ticket is not None:
-            self._proofs.put((connection, partial(self.authenticator.redeem_ticket, ticket)))
+            self._proofs.put(Proof(connection, address, partial(self.authenticator.redeem_ticket, ticket)))
             return
-        if not is_quick(self.settings, token or ""):
-            self._proofs.put((connection, partial(self.authenticator.verify_token, token or "")))
-            return
-        try:
-            claims = self.authenticator.verify_token(token or "")
-        except Unauthorized as error:
-            connection.close(codes.BAD_CREDENTIALS, error.message)
-            return
-        self._is_known(connection, claims)
+        proof = Proof(connection, address, partial(self.authenticator.verify_token, token or ""))
+        if is_quick(self.settings, token or ""):
+            self._check_one(proof)
+        else:
+            self._proofs.put(proof)
 
     def resume(self, connection: Connection, cursor: str, have: frozenset[int]) -> None:
         gate = connection.gate
         if gate is None or gate.holds or gate.until_tail is not None:
-            reset = {"type": "reset", "reason": "resume comes once, soon after connected"}
-            connection.queue(text_frame(encode(reset)))
+            connection.queue(json_frame("reset", reason="resume comes once, soon after connected"))
             return
         written = frozenset(gate.passed or ())
         gate.hold()
@@ -226,28 +237,33 @@ class Live:
 
     def pong(self, connection: Connection) -> None:
         """Everything stored below the cursor we name has been written to this connection before."""
-        pong: dict[str, str] = {"type": "pong"}
+        pong: dict[str, str] = {}
         known, latest = connection.cursor, self._tail.cursor
         if known is not None and not (connection.gate and connection.gate.holds):
             if latest is not None and latest.xmin > known.xmin:
                 connection.cursor = known = latest
             pong["cursor"] = known.text
-        connection.queue(text_frame(encode(pong)))
+        connection.queue(json_frame("pong", **pong))
 
-    def _check(self, waiting: list[tuple[Connection, Callable[[], Claims]]]) -> None:
-        for _ in Pool(PROOFS_AT_ONCE).imap_unordered(lambda item: self._check_one(*item), waiting):
+    def _check(self, waiting: list[Proof]) -> None:
+        for _ in Pool(PROOFS_AT_ONCE).imap_unordered(self._check_one, waiting):
             pass
 
-    def _check_one(self, connection: Connection, proof: Callable[[], Claims]) -> None:
+    def _check_one(self, proof: Proof) -> None:
+        connection = proof.connection
         try:
-            claims = proof()
-        except Unauthorized as error:
+            claims = proof.claims()
+        except (Unauthorized, Forbidden) as error:
             connection.close(codes.BAD_CREDENTIALS, error.message)
+            self.refusals.remember(error, Actor(NOBODY, proof.address), DOOR)
         except Unavailable:
             connection.close(codes.UNAVAILABLE, "try again later")
         else:
             if not connection.closing and connection.fd >= 0 and not connection.expires_at:
-                self._is_known(connection, claims)
+                self._is_known(connection, claims, proof.address)
+
+    def _person_refused(self, arrival: Arrival, error: Unauthorized) -> None:
+        self.refusals.remember(error, Actor.person(arrival.person, arrival.address), DOOR)
 
     # What Redis brings: see subscriber.py
 

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from wsproto.frame_protocol import CloseReason, FrameProtocol
+
+from shared.frames import encode
+
+# What the gateway says by itself; notifications come encoded, each of a kind in `shared.frames.KINDS`.
+Kind = Literal["connected", "state", "pong", "resumed", "reset", "error"]
 
 _server = FrameProtocol(client=False, extensions=[])
 
 PING = bytes(_server.ping())
+
+
+def json_frame(kind: Kind, /, **fields: Any) -> bytes:
+    """A whole frame of this type, with these fields."""
+    return text_frame(encode({"type": kind, **fields}))
 
 
 def text_frame(payload: bytes) -> bytes:

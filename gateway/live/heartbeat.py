@@ -40,6 +40,10 @@ class Anonymous:
             if not self._per_address[found[0]]:
                 del self._per_address[found[0]]
 
+    def address(self, connection: Connection) -> str:
+        """Where one of them comes from."""
+        return self._since[connection][0]
+
     def of(self, address: str) -> int:
         return self._per_address[address]
 

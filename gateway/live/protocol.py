@@ -15,10 +15,9 @@ from wsproto.frame_protocol import FrameProtocol, Opcode, ParseFailed
 
 from gateway.live import codes
 from gateway.live.connection import Connection
-from gateway.live.encoding import pong_frame, text_frame
+from gateway.live.encoding import json_frame, pong_frame
 from gateway.live.limits import Limits
 from shared.errors import InvalidInput, NotificationError
-from shared.frames import encode
 from shared.ids import MAX_EVENT_ID
 
 MAX_IDS = 500
@@ -127,7 +126,7 @@ class Reader:
 
 
 def send_error(connection: Connection, error: NotificationError) -> None:
-    connection.queue(text_frame(encode({"type": "error", **error.as_dict()})))
+    connection.queue(json_frame("error", **error.as_dict()))
 
 
 def _is_between_messages(parser: FrameProtocol) -> bool:

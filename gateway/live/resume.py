@@ -30,12 +30,12 @@ from gateway.live.cursor import (
     read_snapshot,
 )
 from gateway.live.deliveries import REPLAYED, Handed
-from gateway.live.encoding import text_frame
+from gateway.live.encoding import json_frame, text_frame
 from gateway.live.loop import LiveLoop
 from gateway.live.replay import Tail, frame_of
 from gateway.transactions import in_transaction
 from shared.errors import Unavailable
-from shared.frames import NOTIFICATION, choose_locale, encode
+from shared.frames import NOTIFICATION, choose_locale
 from shared.ids import first_event_id_at
 from shared.logs import get_logger
 from shared.models import NotificationEvent
@@ -179,7 +179,7 @@ class Resume:
             return
         if request.reset:
             connection.gate = None
-            connection.queue(text_frame(encode({"type": "reset", "reason": request.reset})))
+            connection.queue(json_frame("reset", reason=request.reset))
             extra_bytes = 0
         else:
             replayed = request.event_ids or []
@@ -191,8 +191,7 @@ class Resume:
             for frame in request.frames or ():
                 connection.queue(frame)
             connection.cursor = cursor
-            end = {"type": "resumed", "cursor": cursor.text, "replayed": len(replayed)}
-            connection.queue(text_frame(encode(end)))
+            connection.queue(json_frame("resumed", cursor=cursor.text, replayed=len(replayed)))
             extra_bytes = sum(map(len, request.frames or ()))
         for frame in gate.release():
             connection.queue(frame)

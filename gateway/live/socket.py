@@ -20,7 +20,9 @@ from urllib.parse import urlsplit
 from flask import Flask, g, request
 from flask_sock import Sock
 
+from gateway.refusals import Refusal
 from gateway.sessions import SESSION_COOKIE
+from shared.audit import NOBODY
 from shared.errors import Forbidden, InvalidInput, Unauthorized, Unavailable
 from shared.logs import get_logger
 from shared.settings import Settings
@@ -115,6 +117,7 @@ def _admit(live: Live, settings: Settings) -> Admission:
     address = request.remote_addr or ""
     claims = _claims(live, has_origin=origin is not None)
     if claims is None and live.unauthenticated_from(address) >= settings.max_unauthenticated_per_address:
+        live.refusals.count(Refusal("rate.limited", NOBODY, address, f"GET {PATH}", "unauthenticated"))
         raise Unavailable("too many WebSockets of this address have not said who they are", reason="unauthenticated")
     return Admission(claims, address)
 
@@ -153,7 +156,7 @@ def is_allowed(origin: str, host: str, settings: Settings) -> bool:
 
 
 def _claims(live: Live, *, has_origin: bool) -> Claims | None:
-    """What the handshake proves. Raises: Unauthorized for a bad bearer token.
+    """What the handshake proves. Raises: Unauthorized for a bad bearer token, Forbidden for a service's key.
 
     A cookie that can't be read proves nothing, and the page may still send a ticket. Without Origin it is
     no page that sends it.

@@ -16,12 +16,11 @@ import gevent
 from gevent.event import Event
 
 from gateway.inbox import oldest_shown, unread_counts
-from gateway.live.encoding import text_frame
+from gateway.live.encoding import json_frame
 from gateway.live.hub import Hub
 from gateway.live.loop import LiveLoop
 from gateway.transactions import in_transaction
 from shared.errors import Unavailable
-from shared.frames import encode
 from shared.logs import get_logger
 from shared.settings import Settings
 from shared.topics import StateMessage
@@ -97,8 +96,7 @@ class StateKeeper:
             unread = counts.get(user_id, 0)
             frame = alike.get(unread) if changes is None else None
             if frame is None:
-                state = {"type": "state", "unread_count": unread, "version": version}
-                frame = text_frame(encode(state | (changes or {})))
+                frame = json_frame("state", unread_count=unread, version=version, **(changes or {}))
                 if changes is None:
                     alike[unread] = frame
             self._hub.tell(user_id, frame)

@@ -7,6 +7,9 @@ Never: trusts a token about groups or roles; they are read here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -15,14 +18,13 @@ from gateway.live import codes
 from gateway.live.changes import ChangedPeople
 from gateway.live.connection import Connection
 from gateway.live.cursor import Cursor, cursor_at, read_snapshot
-from gateway.live.encoding import text_frame
+from gateway.live.encoding import json_frame
 from gateway.live.hub import Hub
 from gateway.live.presence import Presence
 from gateway.live.replay import Tail
 from gateway.people import Person, load_people
 from gateway.transactions import in_transaction
-from shared.errors import Unavailable
-from shared.frames import encode
+from shared.errors import Unauthorized, Unavailable
 from shared.logs import get_logger
 from shared.models import User
 from shared.settings import Settings
@@ -31,11 +33,19 @@ log = get_logger("live")
 
 AT_ONCE = 500  # people loaded together: 30 ms
 
-Arrival = tuple[Connection, str]  # and the external id that its credential proves
+
+class Arrival(NamedTuple):
+    """A connection, the external id that its credential proves, and the address it comes from."""
+
+    connection: Connection
+    person: str
+    address: str
 
 
 class Welcome:
     """Serves the arrivals that a Gatherer hands it."""
+
+    refused: Callable[[Arrival, Unauthorized], None]
 
     def __init__(self, settings: Settings, hub: Hub, tail: Tail, people: ChangedPeople, presence: Presence) -> None:
         self._settings = settings
@@ -59,25 +69,26 @@ class Welcome:
             _turn_away(arrivals, codes.INTERNAL, "internal error")
 
     def _join(self, arrivals: list[Arrival]) -> list[Arrival]:
-        names = list({external_id for _, external_id in arrivals})
+        names = list({arrival.person for arrival in arrivals})
         found = in_transaction(self._settings, lambda session: _find(session, names))
         joined = []
-        for connection, external_id in arrivals:
+        for arrival in arrivals:
+            connection = arrival.connection
             if connection.closing or connection.fd < 0:
                 continue
-            if external_id in found:
-                user_id, changed_xid = found[external_id]
+            if arrival.person in found:
+                user_id, changed_xid = found[arrival.person]
                 if user_id not in self._hub:
                     self._people.is_known(user_id, changed_xid)
                 self._hub.join(connection, user_id)
-                joined.append((connection, external_id))
+                joined.append(arrival)
             else:
-                connection.close(codes.BAD_CREDENTIALS, "unknown person")
+                self._refuse(arrival, codes.BAD_CREDENTIALS, "unknown person", "unknown_person")
         return joined
 
     def _greet(self, joined: list[Arrival]) -> None:
-        names = list({external_id for _, external_id in joined})
-        user_ids = list({connection.user_id for connection, _ in joined})
+        names = list({arrival.person for arrival in joined})
+        user_ids = list({arrival.connection.user_id for arrival in joined})
         oldest = oldest_shown(self._settings)
 
         def load(session: Session) -> tuple[Cursor, dict[str, Person], dict[int, int], int]:
@@ -87,34 +98,38 @@ class Welcome:
             return cursor, people, *unread_counts(session, user_ids, oldest)
 
         cursor, people, unread, version = in_transaction(self._settings, load)
-        for connection, external_id in joined:
-            person = people.get(external_id)
+        for arrival in joined:
+            connection, person = arrival.connection, people.get(arrival.person)
             if connection.closing or connection.gate is None:
                 continue
             if person is None or not person.is_active:
-                connection.close(codes.DEACTIVATED, "this person is deactivated")
+                self._refuse(arrival, codes.DEACTIVATED, "this person is deactivated", "deactivated")
                 continue
-            frame = {
-                "type": "connected",
-                "user": person.as_dict(),
-                "groups": person.groups,
-                "unread_count": unread.get(person.id, 0),
-                "version": version,
-                "cursor": cursor.text,
-            }
+            frame = json_frame(
+                "connected",
+                user=person.as_dict(),
+                groups=person.groups,
+                unread_count=unread.get(person.id, 0),
+                version=version,
+                cursor=cursor.text,
+            )
             connection.cursor = cursor
-            connection.queue(text_frame(encode(frame)))
+            connection.queue(frame)
             for held in connection.gate.release():
                 connection.queue(held)
             connection.flush()
             self._presence.joined(connection)
             log.debug("connected", user_id=person.id)
 
+    def _refuse(self, arrival: Arrival, code: int, message: str, reason: str) -> None:
+        arrival.connection.close(code, message)
+        self.refused(arrival, Unauthorized(message, reason=reason))
+
 
 def _turn_away(arrivals: list[Arrival], code: int, reason: str) -> None:
-    for connection, _ in arrivals:
-        if connection.cursor is None:
-            connection.close(code, reason)
+    for arrival in arrivals:
+        if arrival.connection.cursor is None:
+            arrival.connection.close(code, reason)
 
 
 def _find(session: Session, external_ids: list[str]) -> dict[str, tuple[int, int]]:

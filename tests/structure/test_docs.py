@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import get_args
 
 import click
 import httpx
 import pytest
 from flask import Flask
 
+from gateway.live.encoding import Kind
+from gateway.live.protocol import HANDLERS
 from producer.integrations.django.settings import NAMES
 from shared.cli import cli
+from shared.frames import KINDS
 from shared.settings import Settings, environment_name
 from tests.company import Company
 from tests.system import ROOT, System, wait_until
@@ -143,10 +147,10 @@ def test_every_test_that_holds_a_guarantee_exists() -> None:
         assert (ROOT / path).exists(), path
 
 
-def test_every_frame_that_the_gateway_sends_is_documented() -> None:
-    code = "\n".join(
-        file.read_text() for file in [*(ROOT / "gateway" / "live").glob("*.py"), ROOT / "shared" / "frames.py"]
-    )
-    sent = set(re.findall(r'"type": "(\w+)"', code)) | {"notification", "role_notification", "system_message"}
-    table = ARCHITECTURE.split("## Frames")[1].split("\n## ")[0]
-    assert sent <= set(re.findall(r"`(\w+)`", table)), json.dumps(sorted(sent))
+@pytest.mark.parametrize(
+    ("direction", "frames"), [("from the gateway", (*get_args(Kind), *KINDS)), ("to the gateway", HANDLERS)]
+)
+def test_every_frame_is_documented_and_every_documented_one_exists(direction: str, frames: Iterable[str]) -> None:
+    table = ARCHITECTURE.split(f"| {direction} |")[1].split("\n\n")[0]
+    first_cells = " ".join(re.findall(r"^\|(.*?)\|", table, re.MULTILINE))
+    assert sorted(re.findall(r"`(\w+)`", first_cells)) == sorted(frames)

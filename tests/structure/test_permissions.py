@@ -1,4 +1,4 @@
-"""Who may do what: every endpoint × everyone who may ask, as one table whose rows come from the URL map.
+"""Who may do what over HTTP: every endpoint × everyone who may ask, as one table whose rows come from the URL map.
 
 Nothing can be left out: a rule without a row fails, a row without a rule too. What comes back is held against
 the API's own description, so every answer is what the OpenAPI document says.
@@ -7,6 +7,7 @@ the API's own description, so every answer is what the OpenAPI document says.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -21,16 +22,15 @@ from shared.database import transaction
 from shared.settings import Settings
 from shared.templates import TemplateDraft
 from tests.company import Company
+from tests.structure.callers import CALLERS, PEOPLE, hire
 
-CALLERS = ("nobody", "stagiaire", "tuteur", "rh", "admin", "service", "deactivated")
 ANYONE = set(CALLERS)
-PEOPLE = {"stagiaire", "tuteur", "rh", "admin"}
 SENDERS = {"rh", "admin"}
 ADMINS = {"admin"}
 SERVICES = {"admin", "service"}
 
 API = "/api/notifications"
-TABLE: dict[str, set[str]] = {
+TABLE: dict[str, Collection[str]] = {
     # Pages, health and the WebSocket, which says who it is in its headers or its first message.
     "GET /": ANYONE,
     "GET /favicon.ico": ANYONE,
@@ -102,12 +102,15 @@ def rows(app: Flask) -> dict[str, str]:
 
 
 @pytest.fixture
-def place(company: Company, settings: Settings) -> dict[str, dict[str, Any]]:
+def headers(company: Company) -> dict[str, dict[str, str]]:
+    """What each caller sends to prove who they are."""
+    return {caller: {"Authorization": f"Bearer {token}"} if token else {} for caller, token in hire(company).items()}
+
+
+@pytest.fixture
+def place(company: Company, settings: Settings, headers: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """A company in which everything that a path can name exists; by caller, what each puts into paths."""
     company.groups("stage_7")
-    for role in PEOPLE:
-        company.person(role, f"role_{role}")
-    company.person("deactivated", "role_admin", is_active=False)
     company.person("42")
     with transaction(settings) as session:
         for _ in range(3):
@@ -126,13 +129,6 @@ def place(company: Company, settings: Settings) -> dict[str, dict[str, Any]]:
     events = {caller: company.notify(caller) for caller in PEOPLE}
     events["service"] = company.notify("42", source="service:matrix")
     return {caller: {**names, "event_id": events.get(caller, 1)} for caller in CALLERS}
-
-
-@pytest.fixture
-def headers(company: Company, place: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """What each caller sends to prove who they are."""
-    people = {caller: company.bearer(caller) for caller in (*PEOPLE, "deactivated")}
-    return {"nobody": {}, "service": company.service("matrix"), **people}
 
 
 def _delivery(settings: Settings, company: Company) -> int:

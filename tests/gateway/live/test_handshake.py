@@ -104,6 +104,15 @@ def test_a_forged_token_and_an_unknown_person_are_closed_for_good(gateway, compa
             assert client.wait_closed() == 4501
 
 
+def test_a_service_is_told_that_sockets_are_for_people(gateway, company):
+    headers = company.service("billing")
+    answer = httpx.get(f"{gateway.base_url}/ws/notifications/", headers={**upgrade_headers(), **headers})
+    assert (answer.status_code, answer.json()["error"]["details"]) == (403, {"reason": "person_needed"})
+    with gateway.connect() as client:
+        client.send(type="authenticate", token=headers["Authorization"].removeprefix("Bearer "))
+        assert client.wait_closed() == 4501
+
+
 def test_whoever_says_nothing_is_closed(start_gateway, company):
     gateway = start_gateway(limits={"authenticate_seconds": 0.3, "sweep_seconds": 0.05})
     with gateway.connect() as client:
