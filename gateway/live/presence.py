@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable
+from functools import partial
 
 import gevent
 from gevent.event import Event
@@ -102,9 +103,7 @@ class Presence:
             # Whoever leaves while this is written has to be found as left.
             self._joined = {number: who for number, who in self._joined.items() if number not in joined}
             try:
-                in_transaction(
-                    self._settings, lambda session, joined=joined, left=left: self._change(session, joined, left)
-                )  # type: ignore[misc]
+                in_transaction(self._settings, partial(self._change, joined=joined, left=left))
             except Exception:
                 gone = set(self._left)
                 self._joined = {number: who for number, who in joined.items() if number not in gone} | self._joined
