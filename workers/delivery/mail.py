@@ -7,7 +7,6 @@ cleaned when it was written, and is cleaned again).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -25,10 +24,10 @@ from markupsafe import Markup
 from shared.frames import choose_locale
 from shared.rich import CLEANER, RICH, plain_text
 from shared.settings import Settings
+from shared.texts import one_line
 
 TEMPLATES = Path(__file__).parent / "templates"
 LANGUAGES = ("en", "fr")
-INVISIBLE = re.compile("[\x00-\x20\x7f-\xa0\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
 def compose(row: Any, settings: Settings) -> EmailMessage:
@@ -48,11 +47,6 @@ def compose(row: Any, settings: Settings) -> EmailMessage:
     mail.add_alternative(_render(f"{language}.html", words), subtype="html", cte="quoted-printable")
     mail["Content-Language"] = language  # last: what is set before moves into the first part
     return mail
-
-
-def one_line(value: str) -> str:
-    """A header's value: no line break, nothing invisible."""
-    return INVISIBLE.sub(" ", value).strip()
 
 
 def _language(wanted: str | None, texts: str) -> str:
