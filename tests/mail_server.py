@@ -8,7 +8,7 @@ import socket
 import ssl
 import warnings
 from collections import defaultdict
-from email import message_from_bytes
+from email import message_from_string
 from email.message import EmailMessage
 from email.policy import default
 from types import TracebackType
@@ -27,10 +27,16 @@ class MailServer:
     """
 
     def __init__(
-        self, *, tls: ssl.SSLContext | None = None, implicit_tls: ssl.SSLContext | None = None, needs_auth: bool = False
+        self,
+        *,
+        tls: ssl.SSLContext | None = None,
+        implicit_tls: ssl.SSLContext | None = None,
+        needs_auth: bool = False,
+        smtputf8: bool = False,
     ) -> None:
         self.mails: list[EmailMessage] = []
         self.recipients: list[str] = []
+        self.in_utf8: list[bool] = []  # of each mail: whether it was announced as such
         self.sessions = 0
         self.answers: dict[str, list[str]] = defaultdict(list)
         self.data_answers: list[str] = []
@@ -38,7 +44,7 @@ class MailServer:
         self.port = free_port()
         self._options: dict[str, Any] = {
             "hostname": "127.0.0.1", "port": self.port, "ssl_context": implicit_tls, "tls_context": tls, "require_starttls": tls is not None,
-            "auth_required": needs_auth, "authenticator": self._authenticate, "auth_require_tls": False,
+            "auth_required": needs_auth, "authenticator": self._authenticate, "auth_require_tls": False, "enable_SMTPUTF8": smtputf8,
         }  # fmt: skip
         self._controller: Controller | None = None
 
@@ -68,10 +74,14 @@ class MailServer:
         await asyncio.sleep(self.pause_seconds)
         answer = self.data_answers.pop(0) if self.data_answers else "250 OK: queued as 42"
         if answer.startswith("2") or answer == "lose":
-            mail = message_from_bytes(envelope.content or b"", policy=default)
+            assert isinstance(envelope.content, bytes)
+            mail = message_from_string(
+                envelope.content.decode("utf-8" if envelope.smtp_utf8 else "ascii"), policy=default
+            )
             assert isinstance(mail, EmailMessage)
             self.mails.append(mail)
             self.recipients.append(envelope.rcpt_tos[0])
+            self.in_utf8.append(envelope.smtp_utf8)
         return self._cut(server) if answer in ("disconnect", "lose") else answer
 
     def _cut(self, server: SMTP) -> str:

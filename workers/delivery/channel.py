@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from sqlalchemy.orm import Session
 
 # Why a delivery is skipped or failed, and what to do about it: docs/deliveries.md.
-CONFIRMED, DELETED, INACTIVE, NO_ADDRESS, BAD_ADDRESS = "confirmed", "deleted", "inactive", "no_address", "bad_address"
+CONFIRMED, DELETED, INACTIVE = "confirmed", "deleted", "inactive"
+NO_ADDRESS, BAD_ADDRESS, NEEDS_SMTPUTF8 = "no_address", "bad_address", "needs_smtputf8"
 REFUSED, PRIVATE_ADDRESS, TRIED_TOO_OFTEN = "refused", "private_address", "tried_too_often"
 
 

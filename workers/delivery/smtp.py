@@ -13,12 +13,13 @@ import ssl
 from types import TracebackType
 from typing import NoReturn, Self
 
-from shared.addresses import SmtpAddress
+from shared.addresses import EmailAddress, SmtpAddress
 from workers.delivery.channel import REFUSED, ChannelDown, Outcome, failed, retry, sent
 from workers.delivery.deadline import Deadline
 
 ANSWER_SECONDS = 10.0  # for the server's next byte
 OPEN_SECONDS, MAIL_SECONDS, QUIT_SECONDS = 20.0, 25.0, 2.0  # for the whole of it
+UTF8_OPTIONS = ("SMTPUTF8", "BODY=8BITMIME")  # of MAIL; who offers the first takes the second (RFC 6531)
 CLOSING = 421  # "service not available, closing": at any point
 
 
@@ -51,15 +52,20 @@ class SmtpSession:
             self._down(error)
         return self
 
-    def send(self, sender: str, recipient: str, mail: bytes) -> Outcome:
+    @property
+    def offers_smtputf8(self) -> bool:
+        """Whether the server takes addresses that are not ASCII before the @."""
+        return self._smtp.has_extn("smtputf8")
+
+    def send(self, sender: str, recipient: EmailAddress, mail: bytes) -> Outcome:
         """Hand over one mail. Raises: ChannelDown; of this mail nobody knows then whether it was taken."""
         try:
             with Deadline(MAIL_SECONDS, self._socket):
-                code, reply = self._smtp.mail(sender)
+                code, reply = self._smtp.mail(sender, UTF8_OPTIONS if recipient.needs_smtputf8 else ())
                 if code >= 500 and code not in (501, 552, 553, 555):  # those speak of this mail
                     raise smtplib.SMTPSenderRefused(code, reply, sender)
                 if code == 250:
-                    code, reply = self._smtp.rcpt(recipient)
+                    code, reply = self._smtp.rcpt(str(recipient))
                 if code in (250, 251):
                     code, reply = self._smtp.data(mail)
                 if code == CLOSING:

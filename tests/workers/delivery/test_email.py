@@ -363,3 +363,43 @@ def test_the_queue_of_a_dead_worker_comes_back_when_its_lease_ends(
     rows("UPDATE deliveries SET next_attempt_at = now()")
     tasks.send_emails()
     assert mail_server.recipients == ["1@example.org"]
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_an_address_beyond_ascii_needs_a_server_that_says_it_can(
+    people: Company, configure: Callable[..., Settings], rows: Rows, offered: bool
+) -> None:
+    rows("UPDATE users SET email = 'élise@bücher.example', name = 'Élise 山田' WHERE external_id = '2'")
+    rows("UPDATE users SET email = 'info@bücher.example' WHERE external_id = '3'")
+    with MailServer(smtputf8=offered) as server:
+        settings = configure(smtp_url=f"smtp://127.0.0.1:{server.port}", email_from=SENDER)
+        record_critical(settings, "1", "2", "3")
+        send(settings)
+    ascii_only = ["1@example.org", "info@xn--bcher-kva.example"]
+    assert statuses(rows) == {"1": "sent", "2": "sent" if offered else "skipped", "3": "sent"}
+    assert server.sessions == 1
+    if offered:
+        assert server.recipients == [ascii_only[0], "élise@xn--bcher-kva.example", ascii_only[1]]
+        assert server.in_utf8 == [False, True, False]
+        mail = server.mails[1]
+        assert [(one.display_name, one.addr_spec) for one in mail["To"].addresses] == [
+            ("Élise 山田", "élise@xn--bcher-kva.example")
+        ]
+        assert mail["Subject"] == "Évacuation"
+        assert mail["Message-ID"].isascii()
+        assert "Sortez" in mail.get_body(("plain",)).get_content()
+    else:
+        assert server.recipients == ascii_only
+        assert [(row.reason, row.attempts) for row in rows(STATUSES)][1] == ("needs_smtputf8", 0)
+
+
+def test_an_address_that_a_server_with_smtputf8_refuses_fails_alone(
+    people: Company, configure: Callable[..., Settings], rows: Rows
+) -> None:
+    rows("UPDATE users SET email = 'élise@example.org' WHERE external_id = '1'")
+    with MailServer(smtputf8=True) as server:
+        server.answers["élise@example.org"] = ["553 5.6.7 no such mailbox"]
+        settings = configure(smtp_url=f"smtp://127.0.0.1:{server.port}", email_from=SENDER)
+        record_critical(settings, "1", "2")
+        send(settings)
+    assert [(row.status, row.reason) for row in rows(STATUSES)] == [("failed", "refused"), ("sent", None)]
