@@ -7,6 +7,7 @@ followed, proxies of the environment not used, and the whole takes at most `TOTA
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ipaddress
 import socket
@@ -33,10 +34,11 @@ class PrivateAddress(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server answered: its status, and the beginning of what it said."""
+    """What the server answered: its status, the beginning of what it said, and when it may be asked again."""
 
     status: int
     said: str
+    retry_after: str | None
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bool) -> Answer:
@@ -53,11 +55,19 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bo
                 sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
             connection.sock = sock
             connection.request("POST", target, body, {**headers, "Host": parts.netloc})
-            answer = connection.getresponse()
-            said = answer.read(SAID_BYTES)
-            return Answer(answer.status, " ".join(said.decode(errors="replace").split()))
+            with connection.getresponse() as answer:
+                return Answer(answer.status, _beginning(answer), answer.getheader("Retry-After"))
     finally:
         sock.close()
+
+
+def _beginning(answer: http.client.HTTPResponse) -> str:
+    """Of the body of a failure. The status has said all that counts: a body that never ends changes nothing."""
+    if 200 <= answer.status < 300:
+        return ""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return " ".join(answer.read(SAID_BYTES).decode(errors="replace").split())
+    return ""
 
 
 def resolve(host: str, port: int, allow_private: bool) -> list[tuple[str, int]]:

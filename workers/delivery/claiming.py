@@ -1,8 +1,8 @@
 """Who sends what now. A claim is a lease: what a killed worker held comes back when it ends.
 
 Retries wait with exponential backoff and full jitter: a random time of up to 30 s, then up to 1, 2, 4,
-8, 16 and 32 minutes; after the eighth try the delivery is kept as failed. A channel whose provider is
-down rests 5, 10, 20, 40, 80, 160, then 300 s; after each rest one delivery probes it.
+8, 16 and 32 minutes, or longer if the provider asks for it; after the eighth try the delivery is kept as
+failed. A channel whose provider is down rests 5, 10, 20, 40, 80, 160, then 300 s; after each rest one delivery probes it.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def record(session: Session, held: Claim, delivery_id: int, outcome: Outcome) ->
         "error": None if outcome.error is None else _kept(outcome.error),
         "provider_id": outcome.provider_id,
         "tries": tries,
-        "wait_seconds": wait_seconds(attempts) if outcome.status == "pending" else 0,
+        "wait_seconds": max(wait_seconds(attempts), outcome.not_before_seconds) if outcome.status == "pending" else 0,
     }
     session.execute(RECORD, values)
     return outcome

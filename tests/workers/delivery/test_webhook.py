@@ -8,6 +8,8 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,16 @@ import pytest
 from standardwebhooks import Webhook
 
 from shared.database import transaction
+from shared.deliveries import replay_failed
 from shared.events import EventDraft, record_event
 from shared.settings import Settings
 from tests.certificates import make_certificate
 from tests.company import Company
-from tests.http_receiver import Receiver
+from tests.http_receiver import MOST_BYTES, Receiver
 from tests.mail_server import free_port
 from tests.workers.delivery.conftest import Rows, let_time_pass
 from workers import tasks
-from workers.delivery import checked_http
+from workers.delivery import checked_http, claiming
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 STATUSES = (
@@ -50,6 +53,10 @@ def record(settings: Settings, *audience: str, **draft: Any) -> int:
     with transaction(settings) as session:
         values = {"title": "Réunion", "message": "À 9 h", "audience": list(audience) or ["role_rh"], **draft}
         return record_event(session, EventDraft(**values), settings).id
+
+
+def now_and(**later: int) -> str:
+    return format_datetime(datetime.now(UTC) + timedelta(**later), usegmt=True)
 
 
 def send(settings: Settings) -> None:
@@ -172,6 +179,78 @@ def test_one_that_somebody_is_sending_is_not_overtaken(hooked: Settings, receive
     assert receiver.event_ids == [first, second]
 
 
+def waits(rows: Rows) -> list[float]:
+    """For how many seconds from now each waiting one is left alone."""
+    return [
+        float(row.seconds)
+        for row in rows(
+            "SELECT extract(epoch FROM next_attempt_at - now()) AS seconds FROM deliveries WHERE status = 'pending' ORDER BY event_id"
+        )
+    ]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [("600", 600), ("864000", 3600), (lambda: now_and(minutes=20), 1200), (lambda: now_and(days=9), 3600)],
+)
+def test_a_receiver_that_asks_for_time_gets_it(
+    hooked: Settings, receiver: Receiver, rows: Rows, status: int, asked: Any, seconds: float
+) -> None:
+    receiver.answers = [status]
+    receiver.headers = {"Retry-After": asked if isinstance(asked, str) else asked()}
+    first, second = record(hooked), record(hooked)
+    tasks.process_event()
+    tasks.send_webhooks()
+    assert seconds - 5 < waits(rows)[0] <= seconds  # far above the 30 s at most that it would be left alone otherwise
+    tasks.send_webhooks()
+    assert receiver.event_ids == [first]  # and nothing overtakes
+    send(hooked)
+    assert receiver.event_ids == [first, first, second]
+    assert [(row.status, row.attempts) for row in rows(STATUSES)] == [("sent", 2), ("sent", 1)]
+
+
+@pytest.mark.parametrize(("status", "asked"), [(500, "600"), (404, "600"), (503, "soon"), (429, "-600")])
+def test_what_asks_for_nothing_is_tried_again_as_usual(
+    hooked: Settings, receiver: Receiver, rows: Rows, status: int, asked: str
+) -> None:
+    receiver.answers = [status]
+    receiver.headers = {"Retry-After": asked}
+    record(hooked)
+    tasks.process_event()
+    tasks.send_webhooks()
+    assert waits(rows)[0] <= 30
+
+
+def test_asking_for_no_time_at_all_does_not_shorten_the_usual_wait(
+    hooked: Settings, receiver: Receiver, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claiming, "wait_seconds", lambda attempts: 25.0)
+    receiver.answers = [503]
+    receiver.headers = {"Retry-After": "0"}
+    record(hooked)
+    tasks.process_event()
+    tasks.send_webhooks()
+    assert 20 < waits(rows)[0] <= 25
+
+
+def test_a_receiver_that_is_gone_gets_no_second_try_and_what_it_missed_can_be_replayed(
+    hooked: Settings, receiver: Receiver, rows: Rows
+) -> None:
+    receiver.answers = [410]
+    first, second = record(hooked), record(hooked)
+    tasks.process_event()
+    send(hooked)
+    assert receiver.event_ids == [first, second]
+    found = rows(STATUSES)[0]
+    assert (found.status, found.reason, found.attempts, found.error) == ("failed", "gone", 1, "410 because")
+    with transaction(hooked) as session:
+        assert len(replay_failed(session, "webhook", first, 10)) == 1
+    send(hooked)
+    assert receiver.event_ids == [first, second, first]
+    assert rows(STATUSES)[0].status == "sent"
+
+
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_redirects_are_not_followed(hooked: Settings, receiver: Receiver, rows: Rows, status: int) -> None:
     receiver.answers = [status]
@@ -198,6 +277,47 @@ def test_a_receiver_that_takes_its_time_is_left(
     send(hooked)
     assert time.monotonic() - began < 1.4
     assert [(row.status, row.attempts) for row in rows(STATUSES)] == [("pending", 1)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "error"), [("flood 200", "sent", None), ("flood 500", "pending", "500 xxx")]
+)
+def test_of_gigabytes_only_the_beginning_is_read(
+    hooked: Settings, receiver: Receiver, rows: Rows, answer: str, status: str, error: str | None
+) -> None:
+    receiver.answers = [answer]
+    record(hooked)
+    tasks.process_event()
+    began = time.monotonic()
+    send(hooked)
+    assert time.monotonic() - began < 3
+    found = rows(STATUSES)[0]
+    assert found.status == status
+    assert found.error is None if error is None else found.error.startswith(error)
+    assert receiver.flooded_bytes < MOST_BYTES / 4  # what the kernel holds for us unread
+
+
+def test_a_success_whose_body_never_comes_is_one(hooked: Settings, receiver: Receiver, rows: Rows) -> None:
+    receiver.answers = ["stall 200"]
+    record(hooked)
+    tasks.process_event()
+    began = time.monotonic()
+    send(hooked)
+    assert time.monotonic() - began < 3
+    assert rows(STATUSES)[0].status == "sent"
+
+
+def test_a_failure_whose_body_never_comes_says_what_it_said(
+    hooked: Settings, receiver: Receiver, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checked_http, "TOTAL_SECONDS", 0.4)
+    receiver.answers = ["stall 503"]
+    receiver.headers = {"Retry-After": "600"}
+    record(hooked)
+    tasks.process_event()
+    tasks.send_webhooks()
+    assert rows(STATUSES)[0].error == "503"
+    assert waits(rows)[0] > 500
 
 
 def test_nobody_there_is_tried_again(company: Company, configure: Callable[..., Settings], rows: Rows) -> None:
