@@ -6,6 +6,7 @@ import json
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -17,6 +18,7 @@ MOST_BYTES = 100_000_000  # really sent, if somebody takes that much
 
 class Receiver:
     """`answers` are given one after another, then 204; `pause_seconds` before each; `headers` go with all but 204.
+    `before_answer` is called when a request has been taken.
 
     An answer is a status, or one that never ends: "drip", a status line byte by byte; "flood 200", a body as
     fast as it is taken (`flooded_bytes`); "stall 200", a body that never comes.
@@ -28,6 +30,7 @@ class Receiver:
         self.answers: list[int | str] = []
         self.headers: dict[str, str] = {}
         self.pause_seconds = 0.0
+        self.before_answer: Callable[[], object] = int
         self.flooded_bytes = 0
         receiver = self
 
@@ -37,6 +40,7 @@ class Receiver:
                 receiver.requests.append(({name.lower(): value for name, value in self.headers.items()}, body))
                 receiver.paths.append(self.path)
                 time.sleep(receiver.pause_seconds)
+                receiver.before_answer()
                 answer = receiver.answers.pop(0) if receiver.answers else 204
                 if answer == "drip":
                     self._drip()

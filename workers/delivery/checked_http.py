@@ -24,8 +24,10 @@ TOTAL_SECONDS = 15.0  # after connecting
 MAX_ADDRESSES = 3  # of one name: what is tried takes a bounded time
 SAID_BYTES = 300  # of the answer, for the person who looks why it failed
 
-# Carry an IPv4 address inside, so that a private one would look public.
-TUNNELS = tuple(ipaddress.ip_network(prefix) for prefix in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"))
+# All of IPv6 that is given out. Outside of it are loopback, site and link, and most forms that carry an IPv4
+# address, perhaps a private one (`::127.0.0.1`, `64:ff9b::10.0.0.1`); within it, those of 6to4 and Teredo.
+GIVEN_OUT = ipaddress.ip_network("2000::/3")
+TUNNELS = tuple(ipaddress.ip_network(prefix) for prefix in ("2002::/16", "2001::/32"))
 
 
 class PrivateAddress(Exception):
@@ -89,7 +91,7 @@ def is_public(address: str) -> bool:
     if isinstance(found, ipaddress.IPv6Address):
         if found.ipv4_mapped is not None:
             return is_public(str(found.ipv4_mapped))
-        if any(found in tunnel for tunnel in TUNNELS):
+        if found not in GIVEN_OUT or any(found in tunnel for tunnel in TUNNELS):
             return False
     return found.is_global and not found.is_multicast
 
