@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 
-from shared.database import engine, transaction
+from shared.database import transaction
 from shared.settings import Settings
 from tests.certificates import make_certificate
 from tests.company import Company
@@ -133,12 +133,9 @@ def test_a_large_audience_is_planned_in_one_statement_and_sent_over_few_sessions
     def note(connection: object, cursor: object, statement: str, *_: object) -> None:
         statements.append(statement)
 
-    event.listen(engine(mailing), "before_cursor_execute", note)
-    try:
-        with transaction(mailing) as session:
-            assert plan_emails(session) == (1, 120, 0)
-    finally:
-        event.remove(engine(mailing), "before_cursor_execute", note)
+    with transaction(mailing) as session:
+        event.listen(session.connection(), "before_cursor_execute", note)
+        assert plan_emails(session) == (1, 120, 0)
     assert len(statements) == 1
     send(mailing)
     assert sorted(mail_server.recipients) == sorted(f"{name}@example.org" for name in names)
