@@ -168,11 +168,13 @@ def test_bits_are_set_once_and_by_place(company, worker, settings):
 
 
 @pytest.mark.parametrize("how", ["event_batches WHERE event_id", "notification_events WHERE id"])
-def test_a_batch_that_is_deleted_at_that_moment_costs_the_others_nothing(company, worker, settings, how):
+@pytest.mark.parametrize("has_receipt", [False, True])
+def test_a_batch_that_is_deleted_at_that_moment_costs_the_others_nothing(company, worker, settings, how, has_receipt):
     person = company.person("1")
     before, going, after = (worker.store([person]).event_id for _ in range(3))
-    with transaction(settings) as session:  # it has a receipt already: that one goes, too
-        write_receipts(session, [Receipt(going, 0, 7, person)])
+    if has_receipt:  # then that is deleted, too
+        with transaction(settings) as session:
+            write_receipts(session, [Receipt(going, 0, 7, person)])
     written = []
 
     def confirm():
@@ -187,7 +189,9 @@ def test_a_batch_that_is_deleted_at_that_moment_costs_the_others_nothing(company
         cleaner.commit()
     gateway.join(10)
     assert written == [2]
-    assert delivered(settings) == sorted([(before, person), (going, person), (after, person)])
+    assert delivered(settings) == sorted(
+        (event, person) for event in (before, after, *([going] if has_receipt else []))
+    )
     with transaction(settings) as session:
         assert set(session.scalars(select(BatchReceipt.event_id))) == {before, after}
 
