@@ -3,18 +3,69 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-# A part before the @ in ASCII: others need SMTPUTF8, which servers on the way may lack. No quotes, no
-# comments, no space and no line break: nothing in it can become a header.
-EMAIL_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
+# No quotes, no comments, no space, no line break and nothing invisible: nothing in it can become a header.
+LOCAL_PART = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~\x80-\U0010ffff-]+")
+DOMAIN = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63})*")
+MAX_LOCAL_BYTES, MAX_ADDRESS_BYTES = 64, 254  # RFC 5321
 SMTP_TLS = {"none": 25, "starttls": 587, "implicit": 465}  # and the port that is usual for it
 
 
+@dataclass(frozen=True, slots=True)
+class EmailAddress:
+    """Where mail can go. `domain` is ASCII, as DNS has it."""
+
+    local_part: str
+    domain: str
+
+    def __str__(self) -> str:
+        return f"{self.local_part}@{self.domain}"
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        """Whether only servers that speak SMTPUTF8 (RFC 6531) can take it."""
+        return not self.local_part.isascii()
+
+
+def parse_email_address(value: str) -> EmailAddress | None:
+    """An address read; None for what can't be one as far as its form says."""
+    local_part, _, domain = value.rpartition("@")
+    try:
+        found = EmailAddress(local_part, _ascii_domain(domain))
+    except UnicodeError:
+        return None
+    is_good = (
+        LOCAL_PART.fullmatch(local_part) is not None
+        and local_part.isprintable()
+        and len(local_part.encode()) <= MAX_LOCAL_BYTES
+        and DOMAIN.fullmatch(found.domain) is not None
+        and len(str(found).encode()) <= MAX_ADDRESS_BYTES
+        and ".." not in local_part
+    )
+    return found if is_good else None
+
+
 def is_email_address(value: str) -> bool:
-    """Whether mail can go there as far as its form says."""
-    return len(value) <= 254 and EMAIL_ADDRESS.fullmatch(value) is not None and ".." not in value
+    """Whether it is an address that every server can take."""
+    return value.isascii() and parse_email_address(value) is not None
+
+
+def _ascii_domain(domain: str) -> str:
+    """`münchen.example` as `xn--mnchen-3ya.example`. Raises: UnicodeError.
+
+    Python knows IDNA 2003, which makes another domain of some letters that IDNA 2008 has (ß becomes ss):
+    what doesn't come back as it went is refused, for its mail would go to a stranger.
+    """
+    if domain.isascii():
+        return domain
+    wanted = unicodedata.normalize("NFC", domain.lower())
+    found = wanted.encode("idna")
+    if found.decode("idna") != wanted:
+        raise UnicodeError(f"{domain!r} is another domain in IDNA 2003 than in IDNA 2008")
+    return found.decode("ascii")
 
 
 def is_http_address(value: str) -> bool:

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from shared.audience import NAME, NAME_EXPECTED, role_terms
 from shared.errors import InvalidInput
 from shared.models import EVERYONE, ROLE, USER
-from shared.texts import is_storable
+from shared.texts import is_storable, refuse_in_line
 
 MAX_TEXT = 500  # characters of a person's name, address, …
 
@@ -247,6 +247,7 @@ def _checked_person(person: Person) -> str:
             raise InvalidInput.field(
                 name, value, f"a text of at most {MAX_TEXT} characters, without NUL and lone surrogates"
             )
+        refuse_in_line(name, value or "")
     if not isinstance(person.is_active, bool):
         raise InvalidInput.field("is_active", person.is_active, "True or False")
     return external_id

@@ -28,7 +28,7 @@ from shared.logs import get_logger
 from shared.models import FORMATS, NOTIFICATION_TYPES, PRIORITIES, NotificationEvent, User
 from shared.rich import PLAIN, RICH, clean_rich, plain_text
 from shared.settings import LOCALE, Settings, get_settings
-from shared.texts import MAX_MESSAGE, MAX_TITLE, check_text, is_storable, is_web_link
+from shared.texts import MAX_TITLE, check_line, check_message, check_text, is_storable, is_web_link, one_line, readable
 
 MAX_DATA_BYTES = 16_384  # of JSON: a frame stays far below a connection's buffer
 MAX_LINK = 2000  # characters
@@ -107,10 +107,18 @@ def _default_texts(session: Session, event_type: str, data: dict[str, Any], sett
     """What the event says when its caller says nothing: the active templates, and the catalogue where none is or it fails."""
     row = find_event_type(load_catalog(settings.catalog_file), event_type, data.get("action"))
     rendered = templates.render_active(session, event_type, row, data)
-    of_catalog = _checked_texts(row.texts_for(data, but=rendered.words))
+    of_catalog = _checked_texts(_readable(row.texts_for(data, but=rendered.words)))
     words = {locale: templates.Words(**words) for locale, words in of_catalog.items()}
     texts, found_format = templates.in_one_format({**words, **rendered.words})
     return {"texts": texts, "format": found_format, "template_faults": rendered.faults or None}
+
+
+def _readable(texts: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """The catalogue's words without what the data have in them that no text may have: a file's name costs no event."""
+    return {
+        locale: {"title": one_line(words["title"]), "message": readable(words["message"])}
+        for locale, words in texts.items()
+    }
 
 
 def _search_text(texts: Mapping[str, Mapping[str, str]], text_format: str) -> str:
@@ -126,7 +134,7 @@ def _checked(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], Aud
     audience = parse_audience(row.audience_for(data) if draft.audience is None else draft.audience, draft.exclude)
     values: dict[str, Any] = {
         "event_type": draft.event_type,
-        "category": check_text("category", row.category if draft.category is None else draft.category, 50),
+        "category": check_line("category", row.category if draft.category is None else draft.category, 50),
         "notification_type": _one_of(
             "notification_type",
             row.notification_type_for(data) if draft.notification_type is None else draft.notification_type,
@@ -189,8 +197,8 @@ def _checked_texts(texts: Mapping[Any, Any], text_format: str = PLAIN) -> dict[s
 def _words(prefix: str, words: Any, text_format: str) -> dict[str, str]:
     if not isinstance(words, Mapping):
         raise InvalidInput.field(prefix.rstrip("."), words, "a title and a message")
-    title = check_text(prefix + "title", words.get("title"), MAX_TITLE)
-    message = check_text(prefix + "message", words.get("message"), MAX_MESSAGE)
+    title = check_line(prefix + "title", words.get("title"), MAX_TITLE)
+    message = check_message(prefix + "message", words.get("message"))
     return {"title": title, "message": clean_rich(prefix + "message", message) if text_format == RICH else message}
 
 
@@ -257,7 +265,7 @@ def _actions(actions: Any) -> list[dict[str, str]]:
         ):
             raise InvalidInput.field(f"actions[{n}]", action, expected)
         link = _link(f"actions[{n}].link", action["link"])
-        checked.append({"label": check_text(f"actions[{n}].label", action["label"], 80), "link": str(link)})
+        checked.append({"label": check_line(f"actions[{n}].label", action["label"], 80), "link": str(link)})
     return checked
 
 

@@ -13,7 +13,7 @@ from html.parser import HTMLParser
 import nh3
 
 from shared.errors import InvalidInput
-from shared.texts import MAX_MESSAGE, check_text, is_web_link
+from shared.texts import MAX_MESSAGE, check_message, is_blank, is_web_link
 
 PLAIN, RICH = "plain", "rich"
 ELEMENTS = frozenset({"b", "i", "em", "strong", "a", "ul", "ol", "li", "p", "br", "code"})
@@ -41,9 +41,9 @@ def clean_rich(name: str, value: str, longest: int = MAX_MESSAGE) -> str:
     open are repeated in every paragraph.
     """
     cleaned = CLEANER.clean(value)
-    if not plain_text(cleaned):
+    if is_blank(plain_text(cleaned)):
         raise InvalidInput.field(name, value, f"text in the elements {', '.join(sorted(ELEMENTS))}")
-    return check_text(name, cleaned, longest)
+    return check_message(name, cleaned, longest)
 
 
 def rich_from_plain(value: str) -> str:

@@ -28,7 +28,7 @@ from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from shared.errors import InvalidInput
-from shared.texts import check_text
+from shared.texts import check_message
 
 MAX_SOURCE = 8000  # characters
 MAX_NODES = 500  # of the syntax tree: one pass through a body of that size over the largest data takes 1 ms
@@ -209,7 +209,7 @@ def check_source(field: str, source: str, known: Iterable[str]) -> None:
     Raises: InvalidInput naming the field, the line and what is wrong there: the syntax, something a template
     can't do, or a variable that is not known.
     """
-    check_text(field, source, MAX_SOURCE)
+    check_message(field, source, MAX_SOURCE)
     try:
         tree = _parsed(source)
         _compiled(source, escapes=False)

@@ -21,9 +21,9 @@ from shared.catalog import PLACEHOLDER, EventType, event_type, load_catalog
 from shared.errors import InvalidInput, NotFound
 from shared.models import FORMATS, NotificationTemplate
 from shared.rich import PLAIN, RICH, clean_rich, rich_from_plain
-from shared.sandbox import RenderError, check_source, render
+from shared.sandbox import MAX_SOURCE, RenderError, check_source, render
 from shared.settings import LOCALE, Settings, get_settings
-from shared.texts import MAX_MESSAGE, MAX_TITLE, check_text
+from shared.texts import MAX_MESSAGE, MAX_TITLE, check_line, check_message
 
 CHANGE = "template.change"  # in the audit log
 ACTION = "action"  # the key of an event's data that chooses a row
@@ -117,6 +117,7 @@ def check_draft(draft: TemplateDraft, settings: Settings | None = None) -> list[
         raise InvalidInput.field("variables", len(declared), f"at most {MAX_VARIABLES}")
     for name in ("title", "message"):
         check_source(name, getattr(draft, name), {*known, *declared})
+    check_line("title", " ".join(draft.title.split()), MAX_SOURCE)  # the source may have lines, what it says may not
     return sorted(set(declared))
 
 
@@ -280,13 +281,15 @@ def _render(template: Any, data: Mapping[str, Any]) -> Words:
     """Raises: RenderError naming the part, also for words that are empty or too long."""
     is_rich = template.format == RICH
     parts = {}
-    for name, longest in (("title", MAX_TITLE), ("message", MAX_MESSAGE)):
+    for name, check, longest in (("title", check_line, MAX_TITLE), ("message", check_message, MAX_MESSAGE)):
         try:
             escapes = is_rich and name == "message"
-            words = check_text(name, render(getattr(template, name), data, longest, escapes=escapes), longest)
+            words = check(name, render(getattr(template, name), data, longest, escapes=escapes), longest)
             parts[name] = clean_rich(name, words) if escapes else words
         except RenderError as error:
             raise RenderError(f"{name}: {error}") from None
         except InvalidInput as error:
-            raise RenderError(f"{name}: expected {error.details['expected']}") from None
+            character = error.details.get("character")
+            got = "" if character is None else f", got {character}"
+            raise RenderError(f"{name}: expected {error.details['expected']}{got}") from None
     return Words(parts["title"], parts["message"], template.format)

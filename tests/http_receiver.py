@@ -6,19 +6,32 @@ import json
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
+ENDLESS_BYTES = 10_000_000_000  # announced
+PIECE = b"x" * 65_536
+MOST_BYTES = 100_000_000  # really sent, if somebody takes that much
+
 
 class Receiver:
-    """`answers` are statuses, given one after another, then 204; `pause_seconds` before each; "drip" never ends."""
+    """`answers` are given one after another, then 204; `pause_seconds` before each; `headers` go with all but 204.
+    `before_answer` is called when a request has been taken.
+
+    An answer is a status, or one that never ends: "drip", a status line byte by byte; "flood 200", a body as
+    fast as it is taken (`flooded_bytes`); "stall 200", a body that never comes.
+    """
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[tuple[dict[str, str], bytes]] = []
         self.paths: list[str] = []
         self.answers: list[int | str] = []
+        self.headers: dict[str, str] = {}
         self.pause_seconds = 0.0
+        self.before_answer: Callable[[], object] = int
+        self.flooded_bytes = 0
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -27,18 +40,28 @@ class Receiver:
                 receiver.requests.append(({name.lower(): value for name, value in self.headers.items()}, body))
                 receiver.paths.append(self.path)
                 time.sleep(receiver.pause_seconds)
+                receiver.before_answer()
                 answer = receiver.answers.pop(0) if receiver.answers else 204
                 if answer == "drip":
                     self._drip()
-                    return
-                self.send_response(int(answer))
-                if 300 <= int(answer) < 400:
-                    self.send_header("Location", f"http://127.0.0.1:{receiver.port}/elsewhere")
-                if answer != 204:
-                    self.send_header("Content-Length", "7")
-                self.end_headers()
-                if answer != 204:
+                elif isinstance(answer, str):
+                    how, status = answer.split()
+                    self._begin(int(status), ENDLESS_BYTES)
+                    self._flood() if how == "flood" else self.rfile.read(1)  # until the other side hangs up
+                elif answer == 204:
+                    self.send_response(answer)
+                    self.end_headers()
+                else:
+                    self._begin(answer, 7)
                     self.wfile.write(b"because")
+
+            def _begin(self, status: int, length: int) -> None:
+                self.send_response(status)
+                if 300 <= status < 400:
+                    self.send_header("Location", f"http://127.0.0.1:{receiver.port}/elsewhere")
+                for name, value in {"Content-Length": str(length), **receiver.headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
 
             def _drip(self) -> None:
                 for _ in range(100):
@@ -47,6 +70,14 @@ class Receiver:
                     except OSError:
                         return
                     time.sleep(0.1)
+
+            def _flood(self) -> None:
+                while receiver.flooded_bytes < MOST_BYTES:
+                    try:
+                        self.wfile.write(PIECE)
+                    except OSError:
+                        return
+                    receiver.flooded_bytes += len(PIECE)
 
             def log_message(self, *arguments: Any) -> None:
                 pass

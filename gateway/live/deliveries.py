@@ -38,12 +38,16 @@ MOST_WAITING = 100_000  # confirmations kept while the database is away
 RETRY_SECONDS = 1.0
 REPLAYED = -1  # instead of a batch's number: found when written
 
-# A batch that was cleaned away has no receipt any more.
+# A batch that was cleaned away has no receipt any more. Held until this commits, those that get their first can't
+# go meanwhile; one that somebody is just deleting is waited for, and passed over.
 ADD_RECEIPTS = text("""
-    INSERT INTO batch_receipts (event_id, n)
-    SELECT event_id, n FROM event_batches
-    JOIN unnest(CAST(:event_ids AS bigint[]), CAST(:ns AS integer[])) AS asked (id, number) ON event_id = id AND n = number
-    ORDER BY event_id, n
+    WITH batch AS MATERIALIZED (
+        SELECT event_id, n FROM event_batches
+        JOIN unnest(CAST(:event_ids AS bigint[]), CAST(:ns AS integer[])) AS asked (id, number) ON event_id = id AND n = number
+        WHERE NOT EXISTS (SELECT FROM batch_receipts receipt WHERE receipt.event_id = id AND receipt.n = number)
+        ORDER BY event_id, n FOR KEY SHARE OF event_batches
+    )
+    INSERT INTO batch_receipts (event_id, n) SELECT event_id, n FROM batch ORDER BY event_id, n
     ON CONFLICT DO NOTHING
 """)
 LOCK_RECEIPTS = text("""

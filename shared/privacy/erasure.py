@@ -45,10 +45,11 @@ LEAVE_UNSTORED = text("""
     WHERE event_batches.event_id = chosen.event_id AND event_batches.n = chosen.n AND stored_at IS NULL
 """)
 OWN = text("SELECT event_id FROM notifications WHERE recipient_id = :user_id ORDER BY event_id LIMIT :limit FOR UPDATE")
+# A gateway that confirms the batch holds its key, and goes on to lock notifications: waiting for it would be a ring.
 LEAVE_STORED = text("""
     UPDATE event_batches SET recipient_ids = array_replace(recipient_ids, :user_id, :nobody)
     FROM (SELECT event_id, n FROM event_batches WHERE event_id = ANY(:event_ids) AND recipient_ids @> ARRAY[CAST(:user_id AS bigint)]
-          ORDER BY event_id, n FOR UPDATE) AS chosen
+          ORDER BY event_id, n FOR NO KEY UPDATE) AS chosen
     WHERE event_batches.event_id = chosen.event_id AND event_batches.n = chosen.n
 """)
 DELETE_OWN = text("DELETE FROM notifications WHERE recipient_id = :user_id AND event_id = ANY(:event_ids)")

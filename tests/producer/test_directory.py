@@ -149,6 +149,10 @@ REFUSED: list[tuple[str, Callable[[Any], object]]] = [
     ("person: ", lambda d: d.upsert_people([Person(True)])),
     ("name: ", lambda d: d.upsert_people([Person("5"), Person("6", None)])),  # type: ignore[arg-type]
     ("name: ", lambda d: d.upsert_people([Person("5", "a\x00")])),
+    (r"name: .* U\+000A", lambda d: d.upsert_people([Person("5", "Ann\nBcc: x")])),
+    (r"name: .* U\+202E", lambda d: d.upsert_people([Person("5", "Ann\u202e")])),
+    (r"name: .* U\+009B", lambda d: d.upsert_people([Person("5"), Person("6", "Ann\x9b")])),
+    (r"email: .* U\+000D", lambda d: d.upsert_people([Person("5", email="a@b.test\r")])),
     ("email: ", lambda d: d.upsert_people([Person("5", email="\ud800")])),
     ("phone: ", lambda d: d.upsert_people([Person("5", phone=33)])),  # type: ignore[arg-type]
     ("is_active: ", lambda d: d.upsert_people([Person("5", is_active=None)])),  # type: ignore[arg-type]

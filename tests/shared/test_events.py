@@ -53,9 +53,18 @@ BAD = [
     ("title", {"title": "x" * 201}, "got 201 characters"),
     ("title", {"title": "a\x00b"}, "NUL"),
     ("title", {"title": "\ud83d"}, "surrogates"),
+    ("title", {"title": "two\nlines"}, r"one line .* got U\+000A"),
+    ("title", {"title": "a\x1b[2J"}, r"U\+001B"),
+    ("title", {"title": "\u202egpj.exe"}, r"U\+202E RIGHT-TO-LEFT OVERRIDE"),
+    ("title", {"title": "\u2067x"}, r"U\+2067 RIGHT-TO-LEFT ISOLATE"),
+    ("title", {"title": "\u200b"}, "1 to 200"),
     ("message", {"message": None}, "1 to 4000 characters"),
     ("message", {"message": "x" * 4001}, "got 4001 characters"),
     ("message", {"message": "\udfff"}, "surrogates"),
+    ("message", {"message": "a\x9bb"}, r"U\+009B"),
+    ("message", {"message": "x\u202egpj.exe"}, r"U\+202E"),
+    ("message", {"message": "&#7;x", "format": "rich"}, r"U\+0007"),
+    ("texts.fr.title", {"title": None, "message": None, "texts": {"fr": {"title": "a\tb", "message": "M"}}}, r"U\+0009"),
     ("texts", {"texts": {"fr": WORDS}}, "not both|got both"),
     ("texts", {"title": None, "message": None, "texts": {}}, "languages"),
     ("texts", {"title": None, "message": None, "texts": []}, "languages"),
@@ -73,6 +82,7 @@ BAD = [
     ("category", {"category": ""}, "1 to 50"),
     ("category", {"category": "x" * 51}, "got 51 characters"),
     ("category", {"category": 7}, "1 to 50"),
+    ("category", {"category": "A\nB"}, r"U\+000A"),
     ("data", {"data": None}, "a JSON object"),
     ("data", {"data": [1]}, "a JSON object"),
     ("data", {"data": "{}"}, "a JSON object"),
@@ -108,6 +118,7 @@ BAD = [
     ("actions[0]", {"actions": [{"label": "L", "link": "/", "onclick": "x"}]}, "label"),
     ("actions[0].link", {"actions": [{"label": "L", "link": "javascript:x"}]}, r"an http\(s\) address"),
     ("actions[1].label", {"actions": [{"label": "L", "link": "/"}, {"label": "x" * 81, "link": "/"}]}, "got 81"),
+    ("actions[0].label", {"actions": [{"label": "\u202dL", "link": "/"}]}, r"U\+202D"),
     ("actions[5]", {"actions": [{"label": "L", "link": "/"}] * 6}, "at most 5"),
     ("thread_key", {"thread_key": ""}, "1 to 200"),
     ("thread_key", {"thread_key": "a\x00"}, "NUL"),
@@ -150,6 +161,8 @@ def test_bad_input_is_named_and_nothing_is_stored(
         {"title": "x" * 200, "message": "é" * 4000},
         {"title": "\N{FAMILY}\u200d\N{GIRL}", "message": "العربية \u200f"},
         {"title": "'; DROP TABLE users; --", "message": '%s %(x)s {} :name \\ " \u2028'},
+        {"message": "a\n\tb\n"},
+        {"thread_key": "a\x1fb", "data": {"raw": "a\x1b\u202e\n"}},
         {"data": {"a": {"b": [1, 2.5, None, True, "\\u0000 as text", "é"]}, "": 0}},
         {"data": {"a": deep(48)}},
         {"data": {"big": 2**63, "huge": 10**300, "small": 1e-300}},
@@ -208,6 +221,24 @@ def test_the_catalogue_s_own_texts_are_held_to_the_same_lengths(
     assert record_event(session, EventDraft(event_type="invoice", data={"number": 7}), own).texts["fr"]["title"] == "7"
     with pytest.raises(TooLarge, match=r"texts\.fr\.title"):
         record_event(session, EventDraft(event_type="invoice", data={"number": "9" * 201}), own)
+
+
+def test_what_the_data_hide_in_the_catalogue_s_words_is_left_out_and_costs_no_event(
+    rh: Company, session: Session, settings: Settings, tmp_path: Any
+) -> None:
+    path = tmp_path / "catalog.json"
+    path.write_text(
+        '{"upload": {"category": "C", "audience": ["role_rh"], "texts": {"fr": {"title": "{file}", "message": "{file}"}}}}'
+    )
+    own = settings.model_copy(update={"catalog_file": path})
+    name = "facture\n\u202egpj.exe\x07"
+    event = record_event(session, EventDraft(event_type="upload", data={"file": name}), own)
+    assert event.texts["fr"] == {"title": "facture gpj.exe", "message": "facture\n gpj.exe"}
+    assert event.data == {"file": name}
+
+
+def test_lines_of_a_message_end_in_one_way(rh: Company, session: Session) -> None:
+    assert record_event(session, draft(message="a\r\nb")).texts["fr"]["message"] == "a\nb"
 
 
 def test_an_unknown_role_is_refused_by_name(rh: Company, session: Session) -> None:

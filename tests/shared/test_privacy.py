@@ -292,6 +292,17 @@ def test_batches_of_any_state_forget_the_person(
     assert found == {stored: [0, ben], waiting: [ben]}
 
 
+def test_a_batch_that_is_being_confirmed_is_not_waited_for(anna: int, settings: Settings) -> None:
+    with transaction(settings) as own:
+        event_id = record_event(own, EventDraft(audience=["role_rh"], title="S", message="m"), settings).id
+        planning.process_events(own, settings)
+    with Session(engine(settings)) as gateway:
+        gateway.execute(text("SELECT FROM event_batches WHERE event_id = :id FOR KEY SHARE"), {"id": event_id})
+        with transaction(settings) as own:
+            own.execute(text("SET LOCAL lock_timeout = '500ms'"))
+            own.execute(erasure.LEAVE_STORED, {"user_id": anna, "event_ids": [event_id], "nobody": erasure.NOBODY})
+
+
 def test_an_event_that_waits_for_them_alone_is_given_up(anna: int, settings: Settings, session: Session) -> None:
     with transaction(settings) as own:
         waiting = record_event(own, EventDraft(audience=[f"user_{SECRET}"], title="Later", message="m"), settings).id

@@ -78,7 +78,7 @@ def test_nothing_but_the_subset_is_left_of_an_attack(attack: str, around: str) -
         ("a<br>b <code>x &lt; y</code> <em>c</em> <strong>d</strong> <ol><li>e</li></ol>", None, "a\nb x < y c d\ne"),
         ("x < y & z", "x &lt; y &amp; z", "x < y & z"),
         ("<B>x", "<b>x</b>", "x"),
-        ("🎉 日本 \u202e", None, "🎉 日本 \u202e"),
+        ("🎉 日本 \u200f", None, "🎉 日本 \u200f"),
         ("<h1>x</h1><script>y</script>", "x", "x"),
     ],
 )
@@ -88,11 +88,19 @@ def test_what_is_allowed_stays_and_reads_as_text(written: str, stored: str | Non
     assert plain_text(cleaned) == read
 
 
-@pytest.mark.parametrize("empty", ["", "<b></b>", "<script>alert(1)</script>", "<p> &nbsp; </p>", "<img src=x>"])
+@pytest.mark.parametrize(
+    "empty", ["", "<b></b>", "<script>alert(1)</script>", "<p> &nbsp; </p>", "<img src=x>", "<p>&#8203;&zwj;</p>"]
+)
 def test_a_message_that_shows_nothing_is_refused(empty: str) -> None:
     with pytest.raises(InvalidInput, match="message: expected text in the elements a, b, br") as refused:
         clean_rich("message", empty)
     assert refused.value.details["field"] == "message"
+
+
+@pytest.mark.parametrize("hidden", ["a\x07", "a&#7;", "a&#x202e;b", "<b>a\u202d</b>", "a&#13;b"])
+def test_markup_hides_no_control_character(hidden: str) -> None:
+    with pytest.raises(InvalidInput, match=r"message: expected a text without control characters .* U\+"):
+        clean_rich("message", hidden)
 
 
 def test_elements_left_open_can_not_blow_a_message_up() -> None:

@@ -13,18 +13,23 @@ from typing import Any, Protocol
 from sqlalchemy.orm import Session
 
 # Why a delivery is skipped or failed, and what to do about it: docs/deliveries.md.
-CONFIRMED, DELETED, INACTIVE, NO_ADDRESS, BAD_ADDRESS = "confirmed", "deleted", "inactive", "no_address", "bad_address"
-REFUSED, PRIVATE_ADDRESS, TRIED_TOO_OFTEN = "refused", "private_address", "tried_too_often"
+CONFIRMED, DELETED, INACTIVE = "confirmed", "deleted", "inactive"
+NO_ADDRESS, BAD_ADDRESS, NEEDS_SMTPUTF8 = "no_address", "bad_address", "needs_smtputf8"
+REFUSED, PRIVATE_ADDRESS, GONE, TRIED_TOO_OFTEN = "refused", "private_address", "gone", "tried_too_often"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one delivery at one try. `error` is what the provider said, for the table only."""
+    """What became of one delivery at one try. `error` is what the provider said, for the table only.
+
+    `not_before_seconds`: the provider asked to be left alone for so long.
+    """
 
     status: str  # sent, skipped, failed, or pending: try again
     reason: str | None = None
     error: str | None = None
     provider_id: str | None = None
+    not_before_seconds: float = 0
 
 
 def sent(provider_id: str | None = None) -> Outcome:
@@ -42,9 +47,9 @@ def failed(reason: str, error: str) -> Outcome:
     return Outcome("failed", reason, error)
 
 
-def retry(error: str) -> Outcome:
-    """Another try may succeed."""
-    return Outcome("pending", error=error)
+def retry(error: str, not_before_seconds: float = 0) -> Outcome:
+    """Another try may succeed, after so long at the earliest."""
+    return Outcome("pending", error=error, not_before_seconds=not_before_seconds)
 
 
 class ChannelDown(Exception):

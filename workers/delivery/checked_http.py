@@ -7,6 +7,7 @@ followed, proxies of the environment not used, and the whole takes at most `TOTA
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ipaddress
 import socket
@@ -23,8 +24,10 @@ TOTAL_SECONDS = 15.0  # after connecting
 MAX_ADDRESSES = 3  # of one name: what is tried takes a bounded time
 SAID_BYTES = 300  # of the answer, for the person who looks why it failed
 
-# Carry an IPv4 address inside, so that a private one would look public.
-TUNNELS = tuple(ipaddress.ip_network(prefix) for prefix in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32"))
+# All of IPv6 that is given out. Outside of it are loopback, site and link, and most forms that carry an IPv4
+# address, perhaps a private one (`::127.0.0.1`, `64:ff9b::10.0.0.1`); within it, those of 6to4 and Teredo.
+GIVEN_OUT = ipaddress.ip_network("2000::/3")
+TUNNELS = tuple(ipaddress.ip_network(prefix) for prefix in ("2002::/16", "2001::/32"))
 
 
 class PrivateAddress(Exception):
@@ -33,10 +36,11 @@ class PrivateAddress(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the server answered: its status, and the beginning of what it said."""
+    """What the server answered: its status, the beginning of what it said, and when it may be asked again."""
 
     status: int
     said: str
+    retry_after: str | None
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bool) -> Answer:
@@ -53,11 +57,19 @@ def post(url: str, body: bytes, headers: Mapping[str, str], *, allow_private: bo
                 sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
             connection.sock = sock
             connection.request("POST", target, body, {**headers, "Host": parts.netloc})
-            answer = connection.getresponse()
-            said = answer.read(SAID_BYTES)
-            return Answer(answer.status, " ".join(said.decode(errors="replace").split()))
+            with connection.getresponse() as answer:
+                return Answer(answer.status, _beginning(answer), answer.getheader("Retry-After"))
     finally:
         sock.close()
+
+
+def _beginning(answer: http.client.HTTPResponse) -> str:
+    """Of the body of a failure. The status has said all that counts: a body that never ends changes nothing."""
+    if 200 <= answer.status < 300:
+        return ""
+    with contextlib.suppress(OSError, http.client.HTTPException):
+        return " ".join(answer.read(SAID_BYTES).decode(errors="replace").split())
+    return ""
 
 
 def resolve(host: str, port: int, allow_private: bool) -> list[tuple[str, int]]:
@@ -79,7 +91,7 @@ def is_public(address: str) -> bool:
     if isinstance(found, ipaddress.IPv6Address):
         if found.ipv4_mapped is not None:
             return is_public(str(found.ipv4_mapped))
-        if any(found in tunnel for tunnel in TUNNELS):
+        if found not in GIVEN_OUT or any(found in tunnel for tunnel in TUNNELS):
             return False
     return found.is_global and not found.is_multicast
 

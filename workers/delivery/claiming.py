@@ -1,8 +1,8 @@
 """Who sends what now. A claim is a lease: what a killed worker held comes back when it ends.
 
 Retries wait with exponential backoff and full jitter: a random time of up to 30 s, then up to 1, 2, 4,
-8, 16 and 32 minutes; after the eighth try the delivery is kept as failed. A channel whose provider is
-down rests 5, 10, 20, 40, 80, 160, then 300 s; after each rest one delivery probes it.
+8, 16 and 32 minutes, or longer if the provider asks for it; after the eighth try the delivery is kept as
+failed. A channel whose provider is down rests 5, 10, 20, 40, 80, 160, then 300 s; after each rest one delivery probes it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ from sqlalchemy.orm import Session
 
 from shared.settings import Settings
 from shared.tasks import SEND_EMAILS, SEND_WEBHOOKS
+from shared.texts import one_line
 from workers.delivery.channel import TRIED_TOO_OFTEN, Channel, Outcome
 
 MAX_ATTEMPTS = 8
 FIRST_WAIT_SECONDS = 30
 FIRST_REST_SECONDS, LONGEST_REST_SECONDS = 5, 300
 LEASE_SECONDS = 120  # above the task's time limit: a claim never ends under a worker that still sends
-ERROR_CHARACTERS = 500
+SAID_CHARACTERS = 500
 
 LOCK_CHANNEL = text("""
     SELECT failures, coalesce(paused_until > now(), false) AS is_paused,
@@ -128,17 +129,17 @@ def record(session: Session, held: Claim, delivery_id: int, outcome: Outcome) ->
         "status": outcome.status,
         "reason": outcome.reason,
         "error": None if outcome.error is None else _kept(outcome.error),
-        "provider_id": outcome.provider_id,
+        "provider_id": None if outcome.provider_id is None else _kept(outcome.provider_id),
         "tries": tries,
-        "wait_seconds": wait_seconds(attempts) if outcome.status == "pending" else 0,
+        "wait_seconds": max(wait_seconds(attempts), outcome.not_before_seconds) if outcome.status == "pending" else 0,
     }
     session.execute(RECORD, values)
     return outcome
 
 
-def _kept(error: str) -> str:
-    """What a foreign server said, as PostgreSQL can store it."""
-    return error.replace("\0", "").encode(errors="replace").decode()[:ERROR_CHARACTERS]
+def _kept(said: str) -> str:
+    """What a foreign server said, as PostgreSQL can store it and a terminal can show it."""
+    return one_line(said.encode(errors="replace").decode())[:SAID_CHARACTERS]
 
 
 def wait_seconds(attempts: int) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from shared.addresses import is_email_address, parse_smtp_url
+from shared.addresses import EmailAddress, parse_email_address, parse_smtp_url
 from shared.settings import Settings
 from shared.tasks import SEND_EMAILS
 from workers.delivery.channel import (
@@ -20,6 +20,7 @@ from workers.delivery.channel import (
     CONFIRMED,
     DELETED,
     INACTIVE,
+    NEEDS_SMTPUTF8,
     NO_ADDRESS,
     Outcome,
     skipped,
@@ -59,29 +60,32 @@ class EmailChannel:
         return list(session.execute(LOAD, {"ids": list(delivery_ids)}))
 
     def send(self, rows: Sequence[Any]) -> Generator[tuple[int, Outcome], None, None]:
-        wanted = []
+        wanted: list[tuple[Any, EmailAddress]] = []
         for row in rows:
-            reason = why_not(row)
-            if reason is None:
-                wanted.append(row)
-            else:
+            reason, address = why_not(row), parse_email_address(row.email or "")
+            if reason is not None:
                 yield row.delivery_id, skipped(reason)
+            elif address is None:
+                yield row.delivery_id, skipped(BAD_ADDRESS)
+            else:
+                wanted.append((row, address))
         if not wanted:
             return
         with SmtpSession(self._address) as session:
-            for row in wanted:
-                mail = compose(row, self._settings)
-                yield row.delivery_id, session.send(self._sender, row.email, mail.as_bytes())
+            for row, address in wanted:
+                if address.needs_smtputf8 and not session.offers_smtputf8:
+                    yield row.delivery_id, skipped(NEEDS_SMTPUTF8)
+                else:
+                    mail = compose(row, address, self._settings)
+                    yield row.delivery_id, session.send(self._sender, address, mail.as_bytes())
 
 
 def why_not(row: Any) -> str | None:
-    """Why this mail is not sent; None when it is."""
+    """Why this person gets no mail, whatever their address; None when they do."""
     if row.is_deleted:
         return DELETED
     if row.is_confirmed:
         return CONFIRMED
     if not row.is_active:
         return INACTIVE
-    if not (row.email or "").strip():
-        return NO_ADDRESS
-    return None if is_email_address(row.email) else BAD_ADDRESS
+    return None if (row.email or "").strip() else NO_ADDRESS

@@ -7,12 +7,11 @@ cleaned when it was written, and is cleaned again).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.policy import SMTP
+from email.policy import SMTP, SMTPUTF8
 from email.utils import parseaddr
 from functools import lru_cache
 from pathlib import Path
@@ -22,24 +21,25 @@ from jinja2 import FileSystemLoader, StrictUndefined, select_autoescape
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
 
+from shared.addresses import EmailAddress
 from shared.frames import choose_locale
 from shared.rich import CLEANER, RICH, plain_text
 from shared.settings import Settings
+from shared.texts import one_line
 
 TEMPLATES = Path(__file__).parent / "templates"
 LANGUAGES = ("en", "fr")
-INVISIBLE = re.compile("[\x00-\x20\x7f-\xa0\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
-def compose(row: Any, settings: Settings) -> EmailMessage:
-    """The mail of a delivery: the same Message-ID however often it is made."""
+def compose(row: Any, address: EmailAddress, settings: Settings) -> EmailMessage:
+    """The mail of a delivery to `address`: the same Message-ID however often it is made."""
     locale = choose_locale(row.texts, row.locale, settings.default_locale)
     language = _language(row.locale, locale)
     words = _words(row, locale, settings)
     sender_name, sender = parseaddr(settings.email_from or "")
-    mail = EmailMessage(policy=SMTP)
+    mail = EmailMessage(policy=SMTPUTF8 if address.needs_smtputf8 else SMTP)
     mail["From"] = Address(one_line(sender_name), addr_spec=sender)
-    mail["To"] = Address(one_line(row.name), addr_spec=row.email)
+    mail["To"] = Address(one_line(row.name), address.local_part, address.domain)
     mail["Subject"] = one_line(words["title"])
     mail["Date"] = datetime.now(UTC)
     mail["Message-ID"] = f"<{row.event_id}.{row.delivery_id}@{sender.rpartition('@')[2]}>"
@@ -48,11 +48,6 @@ def compose(row: Any, settings: Settings) -> EmailMessage:
     mail.add_alternative(_render(f"{language}.html", words), subtype="html", cte="quoted-printable")
     mail["Content-Language"] = language  # last: what is set before moves into the first part
     return mail
-
-
-def one_line(value: str) -> str:
-    """A header's value: no line break, nothing invisible."""
-    return INVISIBLE.sub(" ", value).strip()
 
 
 def _language(wanted: str | None, texts: str) -> str:

@@ -1,8 +1,9 @@
 """Channel `webhook`: every processed event to WEBHOOK_URL, signed the Standard Webhooks way, in order.
 
 https://www.standardwebhooks.com: the headers webhook-id (the same at every try), webhook-timestamp and
-webhook-signature. An event that can't be delivered holds back those after it until its last try. The
-body holds the event and how many people it reached, never who they are.
+webhook-signature. An event that can't be delivered holds back those after it until its last try; a receiver
+that says 410 (Gone) gets no second one, and who sends Retry-After is left alone for so long. The body holds
+the event and how many people it reached, never who they are.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import http.client
 import json
 from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from sqlalchemy import text
@@ -21,7 +23,8 @@ from shared.models import USER
 from shared.settings import Settings
 from shared.tasks import SEND_WEBHOOKS
 from workers.delivery import checked_http
-from workers.delivery.channel import PRIVATE_ADDRESS, Outcome, failed, retry, sent
+from workers.delivery.channel import GONE, PRIVATE_ADDRESS, Outcome, failed, retry, sent
+from workers.delivery.retry_after import retry_after_seconds
 
 EVENT_PROCESSED = "notification_event.processed"
 
@@ -65,9 +68,13 @@ class WebhookChannel:
             return failed(PRIVATE_ADDRESS, str(error))
         except (OSError, http.client.HTTPException, UnicodeError) as error:
             return retry(f"{type(error).__name__}: {error}")
+        said = f"{answer.status} {answer.said}".strip()
         if 200 <= answer.status < 300:
             return sent()
-        return retry(f"{answer.status} {answer.said}")
+        if answer.status == HTTPStatus.GONE:
+            return failed(GONE, said)
+        asks_to_wait = answer.status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
+        return retry(said, retry_after_seconds(answer.retry_after, datetime.now(UTC)) if asks_to_wait else 0)
 
     def _headers(self, event_id: int, body: str) -> dict[str, str]:
         name, now = f"msg_{event_id}", datetime.now(UTC)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 
 from gateway.live.deliveries import Receipt, write_receipts
-from shared.database import transaction
+from shared.database import engine, transaction
 from shared.models import BatchReceipt, CountChange, Notification, SocketTime
 from tests.gateway.live.gateway_process import GatewayProcess
 from tests.system import wait_until
@@ -162,3 +165,37 @@ def test_bits_are_set_once_and_by_place(company, worker, settings):
         assert write_receipts(session, [Receipt(event_id, 7, 0, people[0])]) == 0  # no such batch (any more)
         assert session.get_one(BatchReceipt, (event_id, 0)).delivered == b"\xff\xff\x0f"
     assert delivered(settings) == [(event_id, user_id) for user_id in people]
+
+
+@pytest.mark.parametrize("how", ["event_batches WHERE event_id", "notification_events WHERE id"])
+@pytest.mark.parametrize("has_receipt", [False, True])
+def test_a_batch_that_is_deleted_at_that_moment_costs_the_others_nothing(company, worker, settings, how, has_receipt):
+    person = company.person("1")
+    before, going, after = (worker.store([person]).event_id for _ in range(3))
+    if has_receipt:  # then that is deleted, too
+        with transaction(settings) as session:
+            write_receipts(session, [Receipt(going, 0, 7, person)])
+    written = []
+
+    def confirm():
+        with transaction(settings) as session:
+            written.append(write_receipts(session, [Receipt(event, 0, 0, person) for event in (after, going, before)]))
+
+    with Session(engine(settings)) as cleaner:
+        cleaner.execute(text(f"DELETE FROM {how} = :id"), {"id": going})
+        gateway = threading.Thread(target=confirm)
+        gateway.start()
+        wait_until(lambda: waits_for_a_lock(settings), "the gateway is held up by the deletion")
+        cleaner.commit()
+    gateway.join(10)
+    assert written == [2]
+    assert delivered(settings) == sorted(
+        (event, person) for event in (before, after, *([going] if has_receipt else []))
+    )
+    with transaction(settings) as session:
+        assert set(session.scalars(select(BatchReceipt.event_id))) == {before, after}
+
+
+def waits_for_a_lock(settings):
+    with transaction(settings) as session:
+        return session.scalar(text("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))

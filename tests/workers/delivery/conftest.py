@@ -5,6 +5,7 @@ This file is read before the servers are started, so `workers` is imported where
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from shared.settings import Settings
 from tests.company import Company
 from tests.mail_server import MailServer
 
+SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 SENDER = "StageBloom à l'heure <avis@stagebloom.example>"
 NO_WAIT = text("UPDATE deliveries SET next_attempt_at = now() WHERE status = 'pending'")
 NO_REST = text("UPDATE delivery_channels SET paused_until = NULL")

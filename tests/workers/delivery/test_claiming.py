@@ -205,11 +205,32 @@ def test_a_fault_of_ours_is_blamed_on_one_and_the_others_are_given_back(
     assert rows("SELECT failures FROM delivery_channels WHERE channel = 'email'")[0].failures == 0
 
 
-def test_what_a_provider_says_is_kept_short_and_storable(waiting: int, mailing: Settings, rows: Rows) -> None:
+def test_what_a_provider_says_is_kept_short_storable_and_harmless_to_a_terminal(
+    waiting: int, mailing: Settings, rows: Rows
+) -> None:
     class Chatty(EmailChannel):
         def send(self, rows: Any) -> Any:
-            raise ChannelDown("no\0 " + "x" * 2000)
-            yield
+            yield rows[0].delivery_id, sent("\x1b[2Jid\x9b7")
+            raise ChannelDown("no\0\x1b]0;\ud800\u202e " + "x" * 2000)
 
     turn.take_turn(Chatty(mailing))
-    assert len(rows("SELECT error FROM deliveries WHERE attempts = 1")[0].error) == 500
+    rows_tried = rows("SELECT error, provider_id FROM deliveries WHERE attempts = 1 ORDER BY id")
+    assert rows_tried[0].provider_id == "[2Jid 7"
+    assert rows_tried[1].error.startswith("no ]0;?  xxx")
+    assert len(rows_tried[1].error) == 500
+    assert rows("SELECT error FROM delivery_channels WHERE channel = 'email'") == [(rows_tried[1].error,)]
+
+
+def test_a_channel_that_is_busy_and_rests_keeps_no_other_from_sending(
+    waiting: int, mailing: Settings, channel: EmailChannel, rows: Rows
+) -> None:
+    rows(
+        "INSERT INTO deliveries (event_id, channel, status, claimed_at, next_attempt_at)"
+        " SELECT id, 'webhook', 'sending', now(), now() + interval '1 minute' FROM notification_events"
+    )
+    with transaction(mailing) as session:
+        claiming.rest(session, "webhook", "down")
+    first, second = claim(mailing, channel), claim(mailing, channel)
+    assert first is not None
+    assert second is not None
+    assert len(first.attempts) == 50

@@ -10,7 +10,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError
 
+from shared.database import transaction
 from shared.settings import Settings
 from tests.certificates import make_certificate
 from tests.company import Company
@@ -26,6 +29,7 @@ from tests.workers.delivery.conftest import (
 )
 from workers import tasks
 from workers.delivery import smtp
+from workers.delivery.planning import plan_emails
 
 # The password never leaves the machine.
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS")
@@ -116,17 +120,61 @@ def test_who_has_no_usable_address_is_skipped_with_the_reason(
     assert mail_server.sessions == 0
 
 
-def test_a_large_audience_is_planned_in_a_few_statements_and_sent_over_few_sessions(
+def test_a_large_audience_is_planned_in_one_statement_and_sent_over_few_sessions(
     company: Company, mailing: Settings, mail_server: MailServer, rows: Rows
 ) -> None:
     names = [str(n) for n in range(120)]
     company.people(names, "role_rh")
     add_addresses(company, mailing)
     record_critical(mailing, audience=["role_rh"])
-    assert plan(mailing) == (1, 120, 0)
+    let_time_pass(mailing)
+    statements: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    with transaction(mailing) as session:
+        event.listen(session.connection(), "before_cursor_execute", note)
+        assert plan_emails(session) == (1, 120, 0)
+    assert len(statements) == 1
     send(mailing)
     assert sorted(mail_server.recipients) == sorted(f"{name}@example.org" for name in names)
     assert mail_server.sessions == 3
+
+
+def test_nobody_has_two_deliveries_of_an_event_by_a_channel_however_often_it_is_planned(
+    people: Company, mailing: Settings, mail_server: MailServer, rows: Rows
+) -> None:
+    event_id = record_critical(mailing, "1", "2")
+    send(mailing)
+    rows("INSERT INTO delivery_plans VALUES (:id, 0, 'email', now())", id=event_id)  # it comes again, whatever did that
+    assert plan(mailing) == (1, 0, 0)
+    send(mailing)
+    assert sorted(mail_server.recipients) == ["1@example.org", "2@example.org"]
+    rows("INSERT INTO deliveries (event_id, channel) VALUES (:id, 'webhook')", id=event_id)
+    for again in (
+        "SELECT event_id, recipient_id, channel FROM deliveries WHERE channel = 'email'",
+        "SELECT event_id, NULL, 'webhook' FROM deliveries LIMIT 1",
+    ):
+        with pytest.raises(IntegrityError):
+            rows(f"INSERT INTO deliveries (event_id, recipient_id, channel) {again}")
+
+
+@pytest.mark.parametrize(("change", "seconds"), [({}, 60), ({"email_fallback_after_seconds": 7}, 7)])
+def test_there_is_a_minute_to_confirm_unless_set_otherwise(
+    people: Company,
+    configure: Callable[..., Settings],
+    mailing: Settings,
+    rows: Rows,
+    change: dict[str, int],
+    seconds: int,
+) -> None:
+    configure(smtp_url=mailing.smtp_url, email_from=SENDER, **change)
+    record_critical(mailing, "1")
+    left = rows(
+        "SELECT extract(epoch FROM due_at - stored_at) AS seconds FROM delivery_plans JOIN event_batches USING (event_id, n)"
+    )
+    assert seconds <= float(left[0].seconds) < seconds + 5
 
 
 def test_a_mail_that_is_refused_for_good_fails_and_the_others_are_sent(
@@ -237,6 +285,63 @@ def test_a_mail_that_was_taken_unseen_comes_twice_under_the_same_message_id(
     }
     first, second = mail_server.mails_by_recipient["1@example.org"]
     assert first["Message-ID"] == second["Message-ID"]
+
+
+def test_a_server_that_hangs_up_after_its_yes_costs_nobody_a_try(
+    people: Company, mailing: Settings, mail_server: MailServer, rows: Rows
+) -> None:
+    mail_server.data_answers = ["leave", "250 OK", "leave", "leave"]
+    record_critical(mailing, "1", "2", "3", "4")
+    send(mailing)
+    assert mail_server.recipients == [f"{n}@example.org" for n in (1, 2, 3, 4)]
+    assert {(row.status, row.attempts) for row in rows(STATUSES)} == {("sent", 1)}
+    assert mail_server.sessions == 3
+    assert rows("SELECT failures FROM delivery_channels WHERE channel = 'email'")[0].failures == 0
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_server_that_takes_so_many_mails_in_a_session_gets_as_many_sessions(
+    people: Company,
+    configure: Callable[..., Settings],
+    server_tls: ssl.SSLContext,
+    certificate: Path,
+    rows: Rows,
+    monkeypatch: pytest.MonkeyPatch,
+    encrypted: bool,
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with MailServer(tls=server_tls, needs_auth=True) if encrypted else MailServer() as server:
+        server.most_mails = 1
+        address = f"smtp+starttls://{USER}:{quote(PASSWORD, safe='')}@localhost" if encrypted else "smtp://127.0.0.1"
+        settings = configure(smtp_url=f"{address}:{server.port}", email_from=SENDER)
+        record_critical(settings, "1", "2", "3")
+        send(settings)
+    assert server.recipients == [f"{n}@example.org" for n in (1, 2, 3)]
+    assert {(row.status, row.attempts) for row in rows(STATUSES)} == {("sent", 1)}
+
+
+def test_a_server_that_takes_no_mail_of_a_session_is_down(
+    people: Company, mailing: Settings, mail_server: MailServer, rows: Rows
+) -> None:
+    mail_server.most_mails = 0
+    record_critical(mailing, "1", "2")
+    send(mailing)
+    assert [(row.status, row.attempts) for row in rows(STATUSES)] == [("pending", 1), ("pending", 0)]
+    assert rows("SELECT failures FROM delivery_channels WHERE channel = 'email'")[0].failures == 1
+
+
+def test_a_mail_that_is_refused_before_it_comes_fails_alone(
+    people: Company, mailing: Settings, mail_server: MailServer, rows: Rows
+) -> None:
+    mail_server.early_answers = ["554 5.5.1 no valid recipients", "451 4.3.0 busy"]
+    record_critical(mailing, "1", "2", "3")
+    send(mailing)
+    assert [(row.status, row.error) for row in rows(STATUSES)] == [
+        ("failed", "554 5.5.1 no valid recipients"),
+        ("pending", "451 4.3.0 busy"),
+        ("sent", None),
+    ]
+    assert mail_server.sessions == 1
 
 
 def test_code_421_means_that_all_wait(people: Company, mailing: Settings, mail_server: MailServer, rows: Rows) -> None:
@@ -363,3 +468,43 @@ def test_the_queue_of_a_dead_worker_comes_back_when_its_lease_ends(
     rows("UPDATE deliveries SET next_attempt_at = now()")
     tasks.send_emails()
     assert mail_server.recipients == ["1@example.org"]
+
+
+@pytest.mark.parametrize("offered", [True, False])
+def test_an_address_beyond_ascii_needs_a_server_that_says_it_can(
+    people: Company, configure: Callable[..., Settings], rows: Rows, offered: bool
+) -> None:
+    rows("UPDATE users SET email = 'élise@bücher.example', name = 'Élise 山田' WHERE external_id = '2'")
+    rows("UPDATE users SET email = 'info@bücher.example' WHERE external_id = '3'")
+    with MailServer(smtputf8=offered) as server:
+        settings = configure(smtp_url=f"smtp://127.0.0.1:{server.port}", email_from=SENDER)
+        record_critical(settings, "1", "2", "3")
+        send(settings)
+    ascii_only = ["1@example.org", "info@xn--bcher-kva.example"]
+    assert statuses(rows) == {"1": "sent", "2": "sent" if offered else "skipped", "3": "sent"}
+    assert server.sessions == 1
+    if offered:
+        assert server.recipients == [ascii_only[0], "élise@xn--bcher-kva.example", ascii_only[1]]
+        assert server.in_utf8 == [False, True, False]
+        mail = server.mails[1]
+        assert [(one.display_name, one.addr_spec) for one in mail["To"].addresses] == [
+            ("Élise 山田", "élise@xn--bcher-kva.example")
+        ]
+        assert mail["Subject"] == "Évacuation"
+        assert mail["Message-ID"].isascii()
+        assert "Sortez" in mail.get_body(("plain",)).get_content()
+    else:
+        assert server.recipients == ascii_only
+        assert [(row.reason, row.attempts) for row in rows(STATUSES)][1] == ("needs_smtputf8", 0)
+
+
+def test_an_address_that_a_server_with_smtputf8_refuses_fails_alone(
+    people: Company, configure: Callable[..., Settings], rows: Rows
+) -> None:
+    rows("UPDATE users SET email = 'élise@example.org' WHERE external_id = '1'")
+    with MailServer(smtputf8=True) as server:
+        server.answers["élise@example.org"] = ["553 5.6.7 no such mailbox"]
+        settings = configure(smtp_url=f"smtp://127.0.0.1:{server.port}", email_from=SENDER)
+        record_critical(settings, "1", "2")
+        send(settings)
+    assert [(row.status, row.reason) for row in rows(STATUSES)] == [("failed", "refused"), ("sent", None)]

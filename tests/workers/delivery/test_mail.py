@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from shared.addresses import EmailAddress, parse_email_address
 from shared.settings import Settings, load_settings
 from workers.delivery.mail import LANGUAGES, TEMPLATES, compose
 
@@ -35,7 +36,9 @@ def write(settings: Settings) -> Write:
             "delivery_id": 7, "event_id": 42, "name": "Élise Noël", "email": "elise@example.org", "locale": "fr", "format": "plain", "link": None,
             "texts": {"fr": {"title": "Évacuation immédiate", "message": "Sortez par l'escalier B.\nCalmement."}}, **row,
         }  # fmt: skip
-        sent = compose(SimpleNamespace(**values), settings.model_copy(update=changes or {})).as_bytes()
+        address = parse_email_address(values["email"])
+        assert isinstance(address, EmailAddress)
+        sent = compose(SimpleNamespace(**values), address, settings.model_copy(update=changes or {})).as_bytes()
         received = message_from_bytes(sent, policy=default)
         assert isinstance(received, EmailMessage)
         return received
