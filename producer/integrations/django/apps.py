@@ -18,6 +18,7 @@ class NotificationServiceConfig(AppConfig):
     name = "producer.integrations.django"
     label = "notification_service"
     verbose_name = "Notifications"
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         """Raises: SettingsError naming everything that is wrong, before the first request."""

@@ -1,4 +1,4 @@
-"""A small Django application on SQLite: what it saves becomes events once it has committed."""
+"""A small Django application: what it saves becomes events once it has committed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from io import StringIO
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import django
 import pytest
 from django.core.management import call_command
 from django.db import transaction
@@ -27,41 +25,8 @@ from shared.redis import connect
 from shared.settings import Settings, get_settings
 from shared.tasks import EVENTS
 from tests.company import Company
+from tests.producer.integrations.looking import SETTINGS_MODULE, actions, add_stage, events, members
 from tests.system import ROOT, System
-
-MODULE = "tests.producer.integrations.django_app.settings"
-
-
-@pytest.fixture(scope="module")
-def started(settings: Settings) -> Iterator[None]:
-    """Django, set up once; what its settings said is forgotten after the file."""
-    before = dict(os.environ)
-    os.environ["DJANGO_SETTINGS_MODULE"] = MODULE
-    django.setup()
-    call_command("migrate", run_syncdb=True, verbosity=0)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
-    get_settings.cache_clear()
-
-
-@pytest.fixture
-def models(started: None, clean: None) -> ModuleType:
-    """The application's models. There is an rh, a stagiaire and a tuteur."""
-    from tests.producer.integrations.django_app import models
-
-    for model in (models.Report, models.Document, models.Stage, models.Employee):
-        model.objects.all().delete()
-    for name, role in (("Rhéa", "rh"), ("Simon", "stagiaire"), ("Tom", "tuteur")):
-        models.Employee.objects.create(name=name, role=role)
-    return models
-
-
-def add_stage(models: ModuleType, title: str = "Données") -> Any:
-    with transaction.atomic():
-        stage = models.Stage.objects.create(title=title, tuteur=models.Employee.objects.get(role="tuteur"))
-        stage.stagiaires.set(models.Employee.objects.filter(role="stagiaire"))
-    return stage
 
 
 def undo(models: ModuleType) -> None:
@@ -69,34 +34,6 @@ def undo(models: ModuleType) -> None:
     with contextlib.suppress(ZeroDivisionError), transaction.atomic():
         add_stage(models, "Perdu")
         raise ZeroDivisionError
-
-
-def events(settings: Settings) -> list[tuple[str, dict[str, Any]]]:
-    with Session(engine(settings)) as session:
-        found = session.scalars(select(NotificationEvent).order_by(NotificationEvent.id))
-        return [
-            (
-                event.data["action"],
-                {name: value for name, value in event.data.items() if name not in ("action", "stage_id")},
-            )
-            for event in found
-        ]
-
-
-def actions(settings: Settings) -> list[str]:
-    return [action for action, _ in events(settings)]
-
-
-def members(settings: Settings, group: str) -> list[str]:
-    with Session(engine(settings)) as session:
-        return list(
-            session.scalars(
-                text(
-                    "SELECT name FROM memberships JOIN users ON users.id = user_id WHERE group_name = :group ORDER BY name"
-                ),
-                {"group": group},
-            )
-        )
 
 
 def test_a_save_is_an_event_once_it_is_committed_and_groups_hold_what_was_set_after_it(
@@ -167,7 +104,7 @@ def test_what_the_database_holds_decides(models: ModuleType, settings: Settings)
     stage.save()
     assert [data for _, data in events(settings)[1:]] == [
         {"old": 0, "new": 1},
-        {"old": models.Employee.objects.get(role="tuteur").pk},
+        {"old": models.User.objects.get(role="tuteur").pk},
     ]
 
 
@@ -180,8 +117,8 @@ def test_what_is_not_watched_not_changed_or_no_event_records_nothing(models: Mod
 
 
 def test_people_and_their_roles_follow(models: ModuleType, settings: Settings) -> None:
-    stagiaire = models.Employee.objects.get(role="stagiaire")
-    stagiaire.name, stagiaire.role = "Simone", "tuteur"
+    stagiaire = models.User.objects.get(role="stagiaire")
+    stagiaire.username, stagiaire.role = "Simone", "tuteur"
     stagiaire.save()
     assert members(settings, "role_tuteur") == ["Simone", "Tom"]
     assert members(settings, "role_stagiaire") == []
@@ -317,7 +254,7 @@ print(get_settings().notification_queue_size, get_settings().notification_retent
 def test_in_a_fresh_process_django_s_logging_and_the_environment_decide(settings: Settings) -> None:
     variables = {
         **os.environ,
-        "DJANGO_SETTINGS_MODULE": MODULE,
+        "DJANGO_SETTINGS_MODULE": SETTINGS_MODULE,
         "NOTIFICATION_QUEUE_SIZE": "7",
         "NOTIFICATION_RETENTION_DAYS": "",
     }
