@@ -1,6 +1,6 @@
 """Events out of an application's own Django models, written down in the transaction of the change.
 
-    INSTALLED_APPS = [..., "producer.integrations.django"]        # settings.py; then manage.py migrate
+    INSTALLED_APPS = [..., "notification_service"]                # settings.py; then manage.py migrate
 
     from producer.integrations.django import Watch, watch         # ready() of the application
 

@@ -25,8 +25,10 @@ from shared.redis import connect
 from shared.settings import Settings, get_settings
 from shared.tasks import EVENTS
 from tests.company import Company
+from tests.live_client import connect as open_browser
+from tests.producer.integrations.document import DEBUG_COMMANDS, IMPORTS, USAGE, answers
 from tests.producer.integrations.looking import SETTINGS_MODULE, actions, add_stage, events, members
-from tests.system import ROOT, System
+from tests.system import ROOT, System, wait_until
 
 
 def undo(models: ModuleType) -> None:
@@ -236,6 +238,7 @@ def test_other_settings_stand_under_their_own_names_and_unknown_ones_are_refused
 
 FRESH = """
 from django.conf import settings
+settings.INSTALLED_APPS = ["producer.integrations.django"]
 settings.LOGGING = {
     "version": 1, "disable_existing_loggers": False,
     "formatters": {"own": {"format": "MINE %(levelname)s %(name)s %(message)s"}},
@@ -244,14 +247,15 @@ settings.LOGGING = {
 }
 import django
 django.setup()
+from django.apps import apps
 from shared.logs import get_logger
 from shared.settings import get_settings
 get_logger("django").debug("hello", stage=7)
-print(get_settings().notification_queue_size, get_settings().notification_retention_days)
+print(apps.get_app_config("notification_service").name, get_settings().notification_queue_size, get_settings().notification_retention_days)
 """
 
 
-def test_in_a_fresh_process_django_s_logging_and_the_environment_decide(settings: Settings) -> None:
+def test_in_a_fresh_process_by_its_other_name_django_s_logging_and_the_environment_decide(settings: Settings) -> None:
     variables = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": SETTINGS_MODULE,
@@ -262,7 +266,7 @@ def test_in_a_fresh_process_django_s_logging_and_the_environment_decide(settings
         [sys.executable, "-c", FRESH], capture_output=True, text=True, cwd=ROOT, env=variables, check=False
     )
     assert done.stderr == "MINE DEBUG notification_service.django event=hello stage=7\n"
-    assert done.stdout == "7 30\n"
+    assert done.stdout == "producer.integrations.django 7 30\n"
 
 
 def test_the_pipeline_of_the_specification_works_as_written(system: System, company: Company, started: None) -> None:
@@ -290,3 +294,17 @@ def test_through_real_workers_it_reaches_the_participants_of_the_new_stage(
     with Session(engine(settings)) as session:
         sent = SentEvent(session.scalars(select(NotificationEvent)).one(), settings)
     assert sorted(one.recipient.name for one in sent) == ["Simon", "Tom"]
+
+
+def test_the_usage_examples_of_the_document_reach_people(system: System, models: ModuleType, company: Company) -> None:
+    rh, stagiaire = models.User.objects.get(role="rh"), models.User.objects.get(role="stagiaire")
+    admin = models.User.objects.create(username="Ada", role="admin")
+    for pk in (456, 789):
+        models.User.objects.create(pk=pk, username=f"P{pk}", role="tuteur")
+    company.groups("stage_123", "survey_456")
+    names = {"admin_user": admin, "stagiaire_user": stagiaire, "rh_user": rh, "User": models.User}
+    with open_browser(system.base_url, company.token(str(stagiaire.pk))):
+        exec(USAGE, names)
+        assert sorted({one.recipient.role for one in names["notifications"]}) == ["stagiaire", "tuteur"]
+        exec(IMPORTS, names)
+        wait_until(lambda: answers(DEBUG_COMMANDS, names)[1:] == [2, 1, 0], "the debug commands show it")

@@ -25,7 +25,7 @@ ALLOWED_HOSTS = ["testserver"]
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ROOT_URLCONF = "tests.producer.integrations.django_app.urls"
-INSTALLED_APPS = ["tests.producer.integrations.django_app", "producer.integrations.django"]
+INSTALLED_APPS = ["tests.producer.integrations.django_app", "notification_service"]
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
