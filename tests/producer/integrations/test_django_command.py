@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from io import StringIO
 from types import ModuleType
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, get_commands, load_command_class
 from django.db import connections
 from sqlalchemy import text
 
@@ -135,3 +136,13 @@ def test_it_goes_on_watching_until_it_is_stopped(resting: pytest.MonkeyPatch, se
         watching.kill()
         watching.wait()
         connections.close_all()
+
+
+def test_the_commands_that_the_documentation_shows_exist(started: None) -> None:
+    pages = "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
+    shown = set(re.findall(r"manage\.py (\w+)", pages))
+    assert {"deliver_notifications", "notification_environment"} <= shown <= set(get_commands())
+    options = set(re.findall(r"deliver_notifications.*? (--\w+)", pages))
+    assert options == {"--watch", "--show", "--retry", "--database"}
+    parser = load_command_class("producer.integrations.django", "deliver_notifications").create_parser("", "")
+    assert options <= set(parser._option_string_actions)
