@@ -49,7 +49,7 @@ UNKNOWN_GROUPS = text("""
 LOCK_PEOPLE = text(
     "SELECT FROM users WHERE external_id = ANY(CAST(:ids AS text[])) ORDER BY external_id FOR NO KEY UPDATE"
 )
-LOCK_GROUP = text("SELECT FROM groups WHERE name = :name FOR NO KEY UPDATE")
+LOCK_GROUPS = text("SELECT FROM groups WHERE name = ANY(CAST(:groups AS text[])) ORDER BY name FOR NO KEY UPDATE")
 # Each of these returns the people whose memberships changed.
 ADD = text("""
     INSERT INTO memberships (group_name, user_id)
@@ -65,7 +65,9 @@ REMOVE = text("""
 """)
 REMOVE_OTHERS = text("""
     DELETE FROM memberships USING users
-    WHERE group_name = :name AND user_id = users.id AND external_id <> ALL(CAST(:ids AS text[]))
+    WHERE group_name = ANY(CAST(:groups AS text[])) AND user_id = users.id
+      AND NOT EXISTS (SELECT FROM unnest(CAST(:names AS text[]), CAST(:ids AS text[])) AS kept (name, id)
+                      WHERE kept.name = group_name AND kept.id = users.external_id)
     RETURNING user_id
 """)
 REMOVE_OTHER_ROLES = text("""
@@ -151,13 +153,19 @@ def remove_members(session: Session, group: str, people: Iterable[Any]) -> int:
 
 def sync_members(session: Session, group: str, people: Iterable[Any]) -> int:
     """Make these people, and no one else, the members of a group."""
-    ids = _ids(people)
-    name = _checked_group(group)
+    return sync_groups(session, {group: people})
+
+
+def sync_groups(session: Session, groups: Mapping[str, Iterable[Any]]) -> int:
+    """Make these people, and no one else, the members of each group: {group: people}."""
+    lists = {_checked_group(group): _ids(people) for group, people in groups.items()}
+    pairs = [(group, person) for group, ids in lists.items() for person in ids]
+    names, ids = [group for group, _ in pairs], [person for _, person in pairs]
     _refuse_unknown_people(session, ids)
-    session.execute(ADD_GROUPS, {"names": [name]})
-    session.execute(LOCK_GROUP, {"name": name})
-    gone = session.scalars(REMOVE_OTHERS, {"name": name, "ids": ids}).all()
-    new = session.scalars(ADD, {"names": [name] * len(ids), "ids": ids}).all()
+    session.execute(ADD_GROUPS, {"names": sorted(lists)})
+    session.execute(LOCK_GROUPS, {"groups": list(lists)})
+    gone = session.scalars(REMOVE_OTHERS, {"groups": list(lists), "names": names, "ids": ids}).all()
+    new = session.scalars(ADD, {"names": names, "ids": ids}).all()
     return _touch(session, [*gone, *new])
 
 

@@ -10,8 +10,10 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy import select, text
@@ -91,26 +93,35 @@ def record_event(session: Session, draft: EventDraft, settings: Settings | None 
     came with other content; Unavailable (retryable) when another transaction holds the key for over 1 s.
     """
     settings = settings or get_settings()
-    values, audience = _checked(draft, settings)
+    values, audience = check_draft(draft, settings)
     refuse_unknown(session, audience)
-    values["source_user_id"] = _source_user_id(session, draft.source_user)
-    if not values["texts"]:
-        values |= _default_texts(session, draft.event_type, values["data"], settings)
-    values["search_text"] = _search_text(values["texts"], values["format"])
+    values["source_user_id"] = source_users(session, [draft]).get(str(draft.source_user))
+    put_into_words(values, partial(templates.find_active, session), settings)
     event = session.scalars(INSERT, values).one() if draft.idempotency_key is None else _record_once(session, values)
-    for fault in values.get("template_faults") or ():
-        log.warning("template_failed", event_id=event.id, **{key: fault[key] for key in ("name", "locale", "version")})
+    log_faults(event.id, event.template_faults)
     return event
 
 
-def _default_texts(session: Session, event_type: str, data: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """What the event says when its caller says nothing: the active templates, and the catalogue where none is or it fails."""
-    row = find_event_type(load_catalog(settings.catalog_file), event_type, data.get("action"))
-    rendered = templates.render_active(session, event_type, row, data)
-    of_catalog = _checked_texts(_readable(row.texts_for(data, but=rendered.words)))
-    words = {locale: templates.Words(**words) for locale, words in of_catalog.items()}
-    texts, found_format = templates.in_one_format({**words, **rendered.words})
-    return {"texts": texts, "format": found_format, "template_faults": rendered.faults or None}
+def put_into_words(values: dict[str, Any], find_active: templates.FindActive, settings: Settings) -> None:
+    """Add what the event says when its caller says nothing, and what is searched.
+
+    The active templates speak, and the catalogue where none is or it fails.
+    """
+    if not values["texts"]:
+        event_type, data = values["event_type"], values["data"]
+        row = find_event_type(load_catalog(settings.catalog_file), event_type, data.get("action"))
+        rendered = templates.render_all(find_active(event_type, row, data.get("action")), data)
+        of_catalog = _checked_texts(_readable(row.texts_for(data, but=rendered.words)))
+        words = {locale: templates.Words(**words) for locale, words in of_catalog.items()}
+        values["texts"], values["format"] = templates.in_one_format({**words, **rendered.words})
+        values["template_faults"] = rendered.faults or None
+    values["search_text"] = _search_text(values["texts"], values["format"])
+
+
+def log_faults(event_id: int, faults: Iterable[Mapping[str, Any]] | None) -> None:
+    """Say which templates failed; the catalogue spoke instead."""
+    for fault in faults or ():
+        log.warning("template_failed", event_id=event_id, **{key: fault[key] for key in ("name", "locale", "version")})
 
 
 def _readable(texts: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
@@ -127,7 +138,7 @@ def _search_text(texts: Mapping[str, Mapping[str, str]], text_format: str) -> st
     return fold(" ".join(f"{words['title']} {read(words['message'])}" for words in texts.values()))
 
 
-def _checked(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], Audience]:
+def check_draft(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], Audience]:
     """The column values of a draft, and its audience. Nothing is asked of the database."""
     data = _data(draft.data)
     row = find_event_type(load_catalog(settings.catalog_file), draft.event_type, data.get("action"))
@@ -156,6 +167,7 @@ def _checked(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], Aud
     values["idempotency_key"] = (
         None if draft.idempotency_key is None else check_text("idempotency_key", draft.idempotency_key, MAX_KEY)
     )
+    values["template_faults"] = None
     return values, audience
 
 
@@ -269,46 +281,61 @@ def _actions(actions: Any) -> list[dict[str, str]]:
     return checked
 
 
-def _source_user_id(session: Session, source_user: str | int | None) -> int | None:
-    if source_user is None:
-        return None
-    name = str(source_user)
-    found = session.scalar(select(User.id).where(User.external_id == name)) if is_storable(name) else None
-    if found is None:
-        raise InvalidInput.field("source_user", source_user, "the id of a known person")
-    return found
+def source_users(session: Session, drafts: Iterable[EventDraft]) -> dict[str, int]:
+    """{who caused these events, as a text: our id}. Raises: InvalidInput naming who is not known."""
+    named = {str(draft.source_user): draft.source_user for draft in drafts if draft.source_user is not None}
+    storable = [name for name in named if is_storable(name)]
+    query = select(User.external_id, User.id).where(User.external_id.in_(storable))
+    known = {row.external_id: row.id for row in session.execute(query)} if storable else {}
+    for name, value in named.items():
+        if name not in known:
+            raise InvalidInput.field("source_user", value, "the id of a known person")
+    return known
 
 
 def _record_once(session: Session, values: dict[str, Any]) -> NotificationEvent:
     """Insert unless the key is there. In a savepoint: a refusal leaves the caller's transaction usable."""
     source, key = values["source"], values["idempotency_key"]
-    try:
-        with session.begin_nested():
-            before = session.scalar(text("SELECT current_setting('lock_timeout')"))
-            _set_lock_timeout(session, f"{KEY_WAIT_MILLISECONDS}ms")
-            made: NotificationEvent | None = session.scalars(INSERT_ONCE, values).one_or_none()
-            _set_lock_timeout(session, before)
-    except OperationalError as error:
-        if getattr(error.orig, "pgcode", None) in (LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE, DEADLOCK):
-            raise _key_is_busy(key) from error
-        raise
+    with waiting_briefly(session, key):
+        made: NotificationEvent | None = session.scalars(INSERT_ONCE, values).one_or_none()
     if made is not None:
         return made
     first = session.scalars(select(NotificationEvent).filter_by(source=source, idempotency_key=key)).one_or_none()
     if first is None:  # committed after this transaction's snapshot, or rolled back just now
-        raise _key_is_busy(key)
-    if first.content_hash != values["content_hash"]:
-        raise Conflict(
-            f"idempotency_key: {key!r} was used with other content by event {first.id}",
-            field="idempotency_key",
-            event_id=first.id,
-        )
+        raise key_is_busy(key)
+    refuse_other_content(key, values["content_hash"], first.id, first.content_hash)
     return first
+
+
+@contextmanager
+def waiting_briefly(session: Session, key: str) -> Iterator[None]:
+    """A savepoint that waits for nobody's key for long. Raises: Unavailable (retryable)."""
+    try:
+        with session.begin_nested():
+            before = session.scalar(text("SELECT current_setting('lock_timeout')"))
+            _set_lock_timeout(session, f"{KEY_WAIT_MILLISECONDS}ms")
+            yield
+            _set_lock_timeout(session, before)
+    except OperationalError as error:
+        if getattr(error.orig, "pgcode", None) in (LOCK_NOT_AVAILABLE, SERIALIZATION_FAILURE, DEADLOCK):
+            raise key_is_busy(key) from error
+        raise
+
+
+def refuse_other_content(key: str, content_hash: str, first_id: int, first_hash: str) -> None:
+    """Raises: Conflict when the first event with this key says something else."""
+    if content_hash != first_hash:
+        raise Conflict(
+            f"idempotency_key: {key!r} was used with other content by event {first_id}",
+            field="idempotency_key",
+            event_id=first_id,
+        )
 
 
 def _set_lock_timeout(session: Session, value: Any) -> None:
     session.execute(text("SELECT set_config('lock_timeout', :value, true)"), {"value": value})
 
 
-def _key_is_busy(key: str) -> Unavailable:
+def key_is_busy(key: str) -> Unavailable:
+    """Whoever sends it again gets the event that is being recorded."""
     return Unavailable(f"idempotency_key: another transaction is recording {key!r}; try again", field="idempotency_key")

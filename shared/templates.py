@@ -10,7 +10,7 @@ nothing: the catalogue speaks instead. Nothing here commits.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,7 @@ MAX_VARIABLES = 50
 COUNTED_FAULTS = 10_000  # newest events with a failed template that are looked at: some 20 ms
 
 Template = NotificationTemplate
+FindActive = Callable[[str, EventType, Any], Mapping[str, Any]]  # (event_type, its row, action) → {locale: template}
 LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('template ' || :name || ' ' || :locale, 0))")
 ACTIVE = select(
     Template.name, Template.locale, Template.version, Template.title, Template.message, Template.format
@@ -203,13 +204,18 @@ def as_json(template: NotificationTemplate) -> dict[str, Any]:
     }
 
 
-def render_active(session: Session, kind: str, row: EventType, data: Mapping[str, Any]) -> Rendered:
-    """What the active templates of an event's type and action say, in every locale that has one."""
-    names = _names_of(kind, row, data.get(ACTION))
+def find_active(session: Session, kind: str, row: EventType, action: Any) -> dict[str, Any]:
+    """{locale: template}: the active ones that speak for an event's type and action."""
+    names = _names_of(kind, row, action)
     found = session.execute(ACTIVE.where(Template.name.in_(names))).all()
     chosen: dict[str, Any] = {}
     for template in sorted(found, key=lambda template: names.index(template.name)):
         chosen.setdefault(template.locale, template)
+    return chosen
+
+
+def render_all(chosen: Mapping[str, Any], data: Mapping[str, Any]) -> Rendered:
+    """What {locale: template} say about these data; whichever fails says nothing."""
     rendered = Rendered()
     for locale, template in sorted(chosen.items()):
         try:

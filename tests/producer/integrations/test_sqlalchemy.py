@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import ForeignKey, Identity, select, text, update
+from sqlalchemy import ForeignKey, Identity, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
@@ -19,6 +19,7 @@ from shared.redis import connect
 from shared.settings import Settings
 from shared.tasks import EVENTS
 from tests.company import Company
+from tests.producer.integrations.looking import actions, events, members
 from tests.system import System
 
 
@@ -116,35 +117,6 @@ def add_stage(session: Session, title: str = "Données") -> Stage:
     stage = Stage(title=title, stagiaire_id=employee(session, "stagiaire").id, tuteur_id=employee(session, "tuteur").id)
     session.add(stage)
     return stage
-
-
-def events(settings: Settings) -> list[tuple[str, dict[str, Any]]]:
-    """Actions and data of what is committed."""
-    with Session(engine(settings)) as session:
-        found = session.scalars(select(NotificationEvent).order_by(NotificationEvent.id))
-        return [
-            (
-                event.data["action"],
-                {name: value for name, value in event.data.items() if name not in ("action", "stage_id")},
-            )
-            for event in found
-        ]
-
-
-def actions(settings: Settings) -> list[str]:
-    return [action for action, _ in events(settings)]
-
-
-def members(settings: Settings, group: str) -> list[str]:
-    with Session(engine(settings)) as session:
-        return list(
-            session.scalars(
-                text(
-                    "SELECT name FROM memberships JOIN users ON users.id = user_id WHERE group_name = :group ORDER BY name"
-                ),
-                {"group": group},
-            )
-        )
 
 
 def test_an_insert_is_an_event_of_the_same_transaction(own: Session, settings: Settings) -> None:

@@ -1,1 +1,1 @@
-"""A small real Django application: employees, stages and their documents, on SQLite."""
+"""A small real Django application: users, stages and their documents, on SQLite and PostgreSQL."""

@@ -20,9 +20,14 @@ class Application(AppConfig):
     name = "tests.producer.integrations.django_app"
 
     def ready(self) -> None:
-        from tests.producer.integrations.django_app.models import Document, Employee, Stage
+        from tests.producer.integrations.django_app.models import Document, Stage, Team, User
 
-        watch(Employee, Watch(person=lambda one: Person(one.pk, one.name), roles=lambda one: [one.role]))
+        watch(
+            User,
+            Watch(
+                person=lambda one: Person(one.pk, one.username, is_active=one.is_active), roles=lambda one: [one.role]
+            ),
+        )
         watch(
             Stage,
             Watch(
@@ -50,3 +55,4 @@ class Application(AppConfig):
                 )
             ),
         )
+        watch(Team, Watch(members=lambda team: {f"team_{team.name}": team.people.values_list("pk", flat=True)}))

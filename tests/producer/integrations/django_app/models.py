@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import uuid
+
 from django.db import models
 
 
-class Employee(models.Model):
-    name = models.CharField(max_length=100)
+class User(models.Model):
+    username = models.CharField(max_length=100)
     role = models.CharField(max_length=20)
+    is_active = models.BooleanField(default=True)
 
     class Meta:
         app_label = "django_app"
@@ -17,8 +20,8 @@ class Stage(models.Model):
     title = models.CharField(max_length=100, unique=True)
     status = models.CharField(max_length=20, default="en_cours")
     views = models.IntegerField(default=0)
-    tuteur = models.ForeignKey(Employee, models.SET_NULL, null=True, related_name="+")
-    stagiaires = models.ManyToManyField(Employee)
+    tuteur = models.ForeignKey(User, models.SET_NULL, null=True, related_name="+")
+    stagiaires = models.ManyToManyField(User)
 
     class Meta:
         app_label = "django_app"
@@ -36,6 +39,17 @@ class Report(Document):
     """Of a subclass: watched with its base."""
 
     pages = models.IntegerField(default=0)
+
+    class Meta:
+        app_label = "django_app"
+
+
+class Team(models.Model):
+    """Of a key that is no number."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    name = models.CharField(max_length=100)
+    people = models.ManyToManyField(User)
 
     class Meta:
         app_label = "django_app"

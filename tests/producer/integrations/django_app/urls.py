@@ -7,10 +7,10 @@ from django.urls import path
 
 
 def create(request: HttpRequest) -> HttpResponse:
-    from tests.producer.integrations.django_app.models import Employee, Stage
+    from tests.producer.integrations.django_app.models import Stage, User
 
-    stage = Stage.objects.create(title=request.POST["title"], tuteur=Employee.objects.get(role="tuteur"))
-    stage.stagiaires.set(Employee.objects.filter(role="stagiaire"))
+    stage = Stage.objects.create(title=request.POST["title"], tuteur=User.objects.get(role="tuteur"))
+    stage.stagiaires.set(User.objects.filter(role="stagiaire"))
     if "fail" in request.POST:
         raise ValueError("after the save")
     return HttpResponse(str(stage.pk))
