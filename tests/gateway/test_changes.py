@@ -50,6 +50,16 @@ def user_id(settings, external_id):
         return session.scalar(text("SELECT id FROM users WHERE external_id = :id"), {"id": external_id})
 
 
+def test_one_s_own_unread_are_counted(me, company):
+    assert me("GET", "unread-count/").json["unread_count"] == 0
+    read, gone, _ = company.notify("42"), company.notify("42", "7"), company.notify("42")
+    company.notify("7")
+    assert me("GET", "unread-count/").json["unread_count"] == 3
+    me("POST", f"{read}/read/")
+    me("DELETE", f"{gone}/delete/")
+    assert me("GET", "unread-count/").json["unread_count"] == 1
+
+
 def test_reading_marks_read_and_tells_the_new_count(me, company, settings, heard):
     first, _ = company.notify("42"), company.notify("42")
     before = me("GET", "unread-count/").json

@@ -16,6 +16,12 @@ def test_a_person_has_their_own_group_first_then_memberships_by_name(session, co
     assert person.as_dict() == {"id": "42", "name": "Person 42", "roles": ["admin", "rh"], "locale": "en"}
 
 
+def test_who_has_no_stage_is_in_the_group_of_none(session, company):
+    company.person("1", "role_stagiaire", "stage_3")
+    company.person("2", "role_stagiaire")
+    assert load_people(session, ["2"])["2"].groups == ("user_2", "role_stagiaire")
+
+
 def test_the_unknown_are_missing_and_the_deactivated_are_there(session, company):
     company.person("7", is_active=False)
     found = load_people(session, ["7", "8"])

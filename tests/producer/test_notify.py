@@ -392,6 +392,29 @@ def test_every_function_is_tested_and_every_row_of_the_catalogue_has_a_function(
     assert {" ".join(call[2].split()[:2]) for call in CALLS} == rows
 
 
+# What the specification lists under "Notification Types, By Role", and by which function each is said. The person
+# has that role: 1 is stagiaire, 3 tuteur, 5 rh, 7 admin.
+BY_ROLE = {
+    "1": "stage_updated document_approved survey_available evaluation_completed testimonial_requested",
+    "3": "stage_updated document_uploaded evaluation_completed kpi_alert student_progress",
+    "5": "demande_created pfe_report_submitted testimonial_submitted survey_completed kpi_report",
+    "7": "critical_error person_created roles_changed person_deactivated maintenance system_statistics",
+}
+
+
+@pytest.mark.parametrize("person", BY_ROLE, ids=["stagiaire", "tuteur", "rh", "admin"])
+def test_each_role_is_notified_of_what_the_specification_lists_for_it(
+    own: Session, settings: Settings, person: str
+) -> None:
+    arguments = {call[0]: call[1] for call in reversed(CALLS)}
+    for name in BY_ROLE[person].split():
+        function = f"notify_{name}"
+        sent = getattr(producer, function)(**arguments[function], session=own, settings=settings)
+        assert person in reached(own, settings, sent.id).split(), name
+    everyone = producer.NotificationService(own, settings).create_event("system")
+    assert person in reached(own, settings, everyone.id).split(), "system-wide"
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_is_public_and_takes_a_source_user(name: str) -> None:
     assert name in producer.__all__
@@ -432,6 +455,16 @@ def test_people_and_stages_may_be_objects_with_an_id(own: Session, settings: Set
 def test_ids_stand_in_the_data_as_the_application_writes_them(own: Session, settings: Settings) -> None:
     for stage_id in (7, "7"):
         assert notify.notify_stage_updated(stage_id, session=own, settings=settings).event.data["stage_id"] == stage_id
+
+
+def test_a_change_of_status_says_what_it_was_and_what_it_is(own: Session, settings: Settings) -> None:
+    event = notify.notify_stage_status_changed(7, "termine", "en_cours", session=own, settings=settings).event
+    assert event.data == {
+        "action": "status_changed",
+        "stage_id": 7,
+        "old_status": "en_cours",
+        "new_status": "termine",
+    }
 
 
 def test_what_else_is_to_be_said_is_said(own: Session, settings: Settings) -> None:

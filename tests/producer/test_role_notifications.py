@@ -139,5 +139,11 @@ def test_the_status_change_of_the_specification_is_recorded_as_written(
             'new_status': 'termine'
         }
     )  # fmt: skip
+    assert event.data == {
+        "action": "status_changed",
+        "old_status": "en_cours",
+        "new_status": "termine",
+        "stage_id": 123,
+    }
     assert event.texts["en"]["message"] == "Internship 123 now has the status “termine”."
     assert reached(own, settings, event.id) == "1 3"

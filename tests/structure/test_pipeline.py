@@ -41,6 +41,12 @@ def test_beat_rings_only_doors_that_exist_and_lets_its_messages_expire() -> None
         assert entry["options"]["expires"] <= entry["schedule"]
 
 
+def test_beat_runs_and_cleans_up_once_an_hour() -> None:
+    assert re.search(r"^beat: celery .*--app workers\.app beat ", (ROOT / "Procfile").read_text(), re.MULTILINE)
+    assert celeryconfig.beat_schedule["clean-up"]["task"] == names.CLEAN_UP
+    assert celeryconfig.beat_schedule["clean-up"]["schedule"] == 3600
+
+
 def test_tasks_end_before_the_broker_would_deliver_them_again() -> None:
     assert (
         celeryconfig.task_soft_time_limit

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
+from tests.system import wait_until
+
 
 def test_a_connection_is_told_who_it_is(gateway, company):
     company.person("42", "role_rh", "stage_3")
@@ -28,3 +32,13 @@ def test_a_batch_reaches_its_recipients_and_nobody_else(gateway, company, worker
             assert frame["notification"]["data"] == {"stage": 3}
             assert client.wait_for("state")["unread_count"] == 1
         assert [frame["type"] for frame in three.settle()] == ["pong"]
+
+
+def test_a_batch_is_pushed_and_not_only_found(start_gateway, company, worker):
+    gateway = start_gateway(limits={"tail_seconds": 600.0})  # on its own it would look in ten minutes
+    started = time.monotonic()
+    user_id = company.person("1")
+    with gateway.connect(company.token("1")) as client:
+        wait_until(lambda: time.monotonic() > started + 1, "the second is over whose events are left to the tail")
+        event_id = worker.send([user_id])
+        assert client.wait_for("notification")["notification"]["id"] == event_id
