@@ -25,6 +25,19 @@ def started(settings: Settings) -> Iterator[None]:
     folders came between."""
     before = dict(os.environ)
     os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS_MODULE
+    # Playwright leaves its event loop running in this thread, for Django a sign of a view that must not wait.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    try:
+        _set_up(settings)
+        yield
+    finally:
+        connections.close_all()
+        os.environ.clear()
+        os.environ.update(before)
+        get_settings.cache_clear()
+
+
+def _set_up(settings: Settings) -> None:
     with engine(settings).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if connection.scalar(text("SELECT count(*) FROM pg_database WHERE datname = 'application'")) == 0:
             connection.execute(text("CREATE DATABASE application"))
@@ -32,11 +45,6 @@ def started(settings: Settings) -> Iterator[None]:
     apps.get_app_config("notification_service").ready()  # setup() does nothing the second time
     for alias in connections:
         call_command("migrate", run_syncdb=True, verbosity=0, database=alias)
-    yield
-    connections.close_all()
-    os.environ.clear()
-    os.environ.update(before)
-    get_settings.cache_clear()
 
 
 @pytest.fixture
