@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, WebSocketRoute
 
+from tests.browser.conftest import serve_static
+
 ADDRESS = "ws://client.test/ws/notifications/"
 START = """async (options) => {
   const { NotificationClient } = await import("/static/client.js");
@@ -96,6 +98,15 @@ def test_the_first_message_says_who_it_is(gateway: PlayedGateway) -> None:
     assert gateway.received[0] == [{"type": "authenticate", "token": "t"}]
     gateway.connected()
     assert gateway.last_status()["status"] == "live"
+
+
+def test_on_an_https_page_the_socket_is_encrypted_too(page: Page) -> None:
+    page.route("https://client.test/**", serve_static)
+    opened: list[str] = []
+    page.route_web_socket("**/ws/notifications/", lambda socket: opened.append(socket.url))
+    page.goto("https://client.test/inbox")
+    page.evaluate(START, {})
+    assert opened == ["wss://client.test/ws/notifications/"]
 
 
 def test_close_codes_say_whether_to_come_back(client_page: Page) -> None:

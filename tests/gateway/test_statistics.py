@@ -102,6 +102,25 @@ def test_system_statistics_are_for_administrators(client: FlaskClient, company: 
     get(client, company, "1", f"{SYSTEM}?dayz=1", status=400)
 
 
+def test_the_delivery_success_rate_is_what_was_delivered_of_what_was_stored(
+    client: FlaskClient, company: Company, settings: Settings
+) -> None:
+    company.person("1", "role_admin")
+    counts = """
+        INSERT INTO daily_counts (day, role, notification_type, category, sent, stored, delivered, read)
+        VALUES (current_date, '', 'info', 'SYSTEM', 1, 3, 2, 1), (current_date, '', 'error', 'SYSTEM', 1, 5, 3, 0),
+               (current_date, 'rh', 'info', 'SYSTEM', 1, 3, 2, 1)
+    """
+    with transaction(settings) as session:
+        session.execute(text(counts))
+    found = get(client, company, "1", SYSTEM)
+    assert (found["delivery_success_rate"], found["read_rate"]) == (0.625, 0.125)
+    nothing = {"seen": 0, "deleted": 0}
+    assert found["total"] == {"sent": 2, "stored": 8, "delivered": 5, "read": 1, **nothing}
+    assert found["by_role"] == {"rh": {"sent": 1, "stored": 3, "delivered": 2, "read": 1, **nothing}}
+    assert {kind: one["stored"] for kind, one in found["by_type"].items()} == {"error": 5, "info": 3}
+
+
 def test_times_are_read_out_of_the_histogram(client: FlaskClient, company: Company, settings: Settings) -> None:
     company.person("1", "role_admin")
     with transaction(settings) as session:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import redis
+from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -152,6 +154,22 @@ def test_what_a_person_deleted_stays_deleted_when_its_batch_is_published_again(
         storing.store_planned(session, [(event_id, 0)])
     tasks.publish_batches()
     assert company.count("notifications") == 0
+
+
+def test_a_batch_is_stored_in_as_many_statements_as_a_single_notification(company: Company, settings: Settings) -> None:
+    company.people([str(n) for n in range(500)], "role_all")
+    written: list[list[str]] = []
+    for audience in ("user_1", "role_all"):
+        record(settings, audience)
+        statements: list[str] = []
+        note = lambda *given, to=statements: to.append(given[2])
+        sqlalchemy_event.listen(engine(settings), "before_cursor_execute", note)
+        tasks.process_event()
+        sqlalchemy_event.remove(engine(settings), "before_cursor_execute", note)
+        written.append([one for one in statements if re.match(r"\s*(INSERT|UPDATE|WITH)", one)])
+    assert company.count("notifications") == 501
+    assert written[0] == written[1]
+    assert sum("INTO notifications" in one for one in written[1]) == 1
 
 
 def test_a_large_event_is_stored_by_several_workers_side_by_side_once(company: Company, settings: Settings) -> None:
