@@ -8,10 +8,10 @@ LOCK = --no-config pip compile --quiet --universal --python-version 3.11 --gener
 	--custom-compile-command "make lock" setup.cfg
 
 .DELETE_ON_ERROR:
-.PHONY: help setup run test lint bench lock clean
+.PHONY: help setup run test lint bench map-check lock clean
 
 help: ## List these commands
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: .venv/.ready-test ## Make the environment, the tools of the developers included
 
@@ -30,6 +30,9 @@ lint: .venv/.ready-test ## Style, types and who may import whom
 
 bench: .venv/.ready-test ## Measure what README claims
 	.venv/bin/python -m benchmarks
+
+map-check: .venv/.ready-test ## Break the code behind each line of docs/specification-map.md
+	@.venv/bin/python -m tests.structure.map_check $(ROWS)
 
 lock: ## Resolve the newest versions that setup.cfg allows and pin them
 	@$(PYTHON) -m venv --clear .venv/lock

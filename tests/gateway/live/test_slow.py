@@ -28,7 +28,9 @@ def test_a_slow_reader_is_closed_with_come_back_and_nobody_else_waits(gateway, c
         event_id = worker.send([fast_id])
         assert fast.wait_for("notification")["notification"]["id"] == event_id
         wait_until(lambda: gateway.counts()["closed"].get("4001") == 1, "the slow one is given up")
-        assert gateway.resident_bytes() - before < 12 * 1024 * 1024  # some of it passes through; far less than was sent stays
+        assert (
+            gateway.resident_bytes() - before < 12 * 1024 * 1024
+        )  # some of it passes through; far less than was sent stays
         assert slow.wait_closed() == 4001  # whole frames, then the close frame: nothing is torn
         fast.settle()
 
