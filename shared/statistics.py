@@ -48,20 +48,8 @@ OLDEST = text("""
                      (SELECT min(id) FROM notification_events WHERE status = 'planned'))
 """)
 GATEWAYS = text("""
-    SELECT gateway.id, name, started_at, count(number) AS connections
-    FROM gateways gateway LEFT JOIN websocket_connections ON gateway_id = gateway.id
-    WHERE heard_at > now() - make_interval(secs => :dead) GROUP BY gateway.id ORDER BY gateway.id
-""")
-BY_ROLE = text("""
-    WITH present AS (
-        SELECT user_id, count(*) AS connections FROM websocket_connections
-        WHERE gateway_id = ANY(CAST(:gateway_ids AS bigint[])) GROUP BY user_id
-    )
-    SELECT '' AS role, count(*) AS people, coalesce(sum(connections), 0)::bigint AS connections FROM present
-    UNION ALL
-    SELECT substr(group_name, 6), count(*), sum(connections)::bigint
-    FROM present JOIN memberships USING (user_id) WHERE starts_with(group_name, 'role_') GROUP BY group_name
-    ORDER BY role
+    SELECT name, started_at, connections, people, by_role FROM gateways
+    WHERE heard_at > now() - make_interval(secs => :dead) ORDER BY id
 """)
 CONNECTIONS = text("""
     SELECT gateway_id, number, connected_at, external_id, users.name, gateways.name AS gateway
@@ -143,13 +131,21 @@ def queue_state(session: Session) -> dict[str, Any]:
 
 
 def connection_counts(session: Session) -> dict[str, Any]:
-    """Open connections and people, by role, and by gateway that lives."""
+    """Open connections and people, in all, by role, and by gateway that lives: what each gateway has counted.
+
+    Someone with tabs at two gateways is one of the people of both.
+    """
     gateways = session.execute(GATEWAYS, {"dead": GATEWAY_DEAD_AFTER_SECONDS}).all()
-    roles = session.execute(BY_ROLE, {"gateway_ids": [gateway.id for gateway in gateways]}).all()
+    by_role: dict[str, dict[str, int]] = {}
+    for gateway in gateways:
+        for role, counts in gateway.by_role.items():
+            held = by_role.setdefault(role, {"connections": 0, "people": 0})
+            held["connections"] += counts["connections"]
+            held["people"] += counts["people"]
     return {
-        "total": roles[0].connections,
-        "people": roles[0].people,
-        "by_role": {row.role: {"connections": row.connections, "people": row.people} for row in roles[1:]},
+        "total": sum(gateway.connections for gateway in gateways),
+        "people": sum(gateway.people for gateway in gateways),
+        "by_role": {role: by_role[role] for role in sorted(by_role)},
         "gateways": [
             {"name": row.name, "started_at": _iso(row.started_at), "connections": row.connections} for row in gateways
         ],

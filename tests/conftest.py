@@ -52,6 +52,7 @@ EMPTY = text(
         [
             *(f"DELETE FROM {table}" for table in TABLES),
             "UPDATE delivery_channels SET failures = 0, paused_until = NULL",
+            "UPDATE gateways SET connections = 0, people = 0, by_role = '{}'",  # also of those just killed
         ]
     )
 )

@@ -32,7 +32,7 @@ class Counts(Answer):
 
 class ByRole(Answer):
     connections: int
-    people: int
+    people: int = Field(description="added up over the gateways: someone with tabs at two is counted at both")
 
 
 class Gateway(Answer):
@@ -43,7 +43,7 @@ class Gateway(Answer):
 
 class Connections(Answer):
     total: int
-    people: int
+    people: int = Field(description="added up over the gateways: someone with tabs at two is counted at both")
     by_role: dict[str, ByRole]
     gateways: list[Gateway]
 

@@ -22,19 +22,22 @@ OWN = "/api/notifications/notifications/statistics/"
 SYSTEM = "/api/notifications/system-stats/"
 STATUS = "/api/notifications/connections/status/"
 
-GATEWAY = text(
-    "INSERT INTO gateways (name, heard_at) VALUES ('test', now() - make_interval(secs => :ago)) RETURNING id"
-)
+GATEWAY = text("""
+    INSERT INTO gateways (name, heard_at, connections, people, by_role)
+    VALUES ('test', now() - make_interval(secs => :ago), :connections, :people, CAST(:by_role AS jsonb)) RETURNING id
+""")
 CONNECT = text("""
     INSERT INTO websocket_connections (gateway_id, number, user_id, connected_at)
     SELECT :gateway_id, number, person, now() FROM unnest(CAST(:people AS bigint[])) WITH ORDINALITY AS here (person, number)
 """)
 
 
-def connect(settings: Settings, people: list[int], ago: int = 0) -> None:
-    """Connections of these people through a gateway heard of so long ago."""
+def connect(settings: Settings, people: list[int], ago: int = 0, **by_role: tuple[int, int]) -> None:
+    """Connections of these people, so many connections and people of a role, through a gateway heard of so long ago."""
+    counts = {role: {"connections": found[0], "people": found[1]} for role, found in by_role.items()}
+    values = {"ago": ago, "connections": len(people), "people": len(set(people)), "by_role": json.dumps(counts)}
     with transaction(settings) as session:
-        gateway_id = session.execute(GATEWAY, {"ago": ago}).scalar_one()
+        gateway_id = session.execute(GATEWAY, values).scalar_one()
         session.execute(CONNECT, {"gateway_id": gateway_id, "people": people})
 
 
@@ -139,8 +142,9 @@ def test_everyone_sees_their_own_connections_and_administrators_all(
 ) -> None:
     admin = company.person("1", "role_admin")
     one, two = company.people(["2", "3"], "role_rh")
-    connect(settings, [admin, one, two, two])
-    connect(settings, [one], ago=31)  # its gateway is dead
+    connect(settings, [admin, one, two], admin=(1, 1), rh=(2, 2))
+    connect(settings, [two], rh=(1, 1))
+    connect(settings, [one], ago=31, rh=(1, 1))  # its gateway is dead
     mine = get(client, company, "3", STATUS)["results"]
     assert [(row["user"]["id"], row["gateway"], row["is_active"]) for row in mine] == [("3", "test", True)] * 2
     found, path = [], f"{STATUS}?page_size=3"
@@ -150,8 +154,9 @@ def test_everyone_sees_their_own_connections_and_administrators_all(
         path = page["next"]
     assert found == ["1", "2", "3", "3"]
     counted = get(client, company, "1", SYSTEM)["connections"]
-    assert (counted["total"], counted["people"]) == (4, 3)
-    assert counted["by_role"] == {"admin": {"connections": 1, "people": 1}, "rh": {"connections": 3, "people": 2}}
+    assert (counted["total"], counted["people"]) == (4, 4)  # 3 is one of the people of both gateways
+    assert counted["by_role"] == {"admin": {"connections": 1, "people": 1}, "rh": {"connections": 3, "people": 3}}
+    assert [one["connections"] for one in counted["gateways"]] == [3, 1]
     get(client, company, "1", f"{STATUS}?cursor=x", status=400)
 
 

@@ -86,7 +86,12 @@ def test_counts_are_exact_after_a_journey_of_two_roles_and_two_gateways(
         }
         assert list(found["by_day"].values()) == [expected]
         assert (found["delivery_success_rate"], found["read_rate"]) == (0.2857, 0.2857)
-        assert (found["connections"]["total"], found["connections"]["people"]) == (4, 3)
+        connected = found["connections"]
+        assert (connected["total"], connected["people"]) == (4, 4)  # 1 is one of the people of both gateways
+        assert connected["by_role"] == {
+            "rh": {"connections": 2, "people": 2},
+            "tuteur": {"connections": 2, "people": 2},
+        }
         assert len(found["connections"]["gateways"]) >= 2
         assert found["queue"]["oldest_unprocessed_seconds"] is None
         assert found["times"]["store"]["notifications"] == 7
