@@ -44,6 +44,7 @@ RULES = (
     Rule("notification_events", "id < :retained_id AND status IN ('processed', 'failed')", "id"),
     Rule("audit_log", "at < :records_from", "at, id"),
     Rule("hourly_times", "hour < :records_from", "hour"),
+    Rule("daily_counts", "day < (CAST(:records_from AS timestamptz) AT TIME ZONE 'UTC')::date", "day"),
 )
 
 
