@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from shared.delivery_counts import delivery_counts
 from shared.models import COUNTED_CHANGES, GATEWAY_DEAD_AFTER_SECONDS
 
 DEFAULT_DAYS, MAX_DAYS = 7, 366
@@ -78,12 +79,16 @@ class Place:
 
 
 def system_counts(session: Session, days: int = DEFAULT_DAYS, today: date | None = None) -> dict[str, Any]:
-    """Sent, stored, delivered, seen, read and deleted in the last `days` days: in all, by role, type, category and day."""
+    """Sent, stored, delivered, seen, read and deleted in the last `days` days: in all, by role, type, category and day.
+
+    And how deliveries ended, by channel.
+    """
     since = (today or datetime.now(UTC).date()) - timedelta(days=days - 1)
     parts: dict[str, dict[str, dict[str, int]]] = {part: {} for part in ("total", "role", "type", "category", "day")}
     for part, key, *counts in session.execute(DAILY, {"since": since}):
         parts[part][key] = dict(zip(COUNTS, counts, strict=True))
     total = parts.pop("total")[""]
+    channels = delivery_counts(session, since, MOST_WAITING)
     return {
         "since": since.isoformat(),
         "counted_at": _iso(session.scalar(COUNTED_AT)),
@@ -91,6 +96,10 @@ def system_counts(session: Session, days: int = DEFAULT_DAYS, today: date | None
         "delivery_success_rate": rate(total["delivered"], total["stored"]),
         "read_rate": rate(total["read"], total["stored"]),
         **{f"by_{part}": found for part, found in parts.items()},
+        "deliveries": {
+            channel: {**held, "success_rate": rate(held["sent"], held["sent"] + held["failed"])}
+            for channel, held in channels.items()
+        },
     }
 
 

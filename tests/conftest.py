@@ -35,6 +35,7 @@ TABLES = (
     "count_changes",
     "socket_times",
     "daily_counts",
+    "daily_deliveries",
     "hourly_times",
     "websocket_connections",
     "audit_log",

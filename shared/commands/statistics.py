@@ -28,7 +28,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="print JSON")
 )
 @AS_JSON
 def stats(days: int, as_json: bool) -> None:
-    """Show what was sent, stored, delivered, seen and read, and how long it took."""
+    """Show what was sent, stored, delivered, seen and read, by which channels, and how long it took."""
     with transaction() as session:
         found = {**statistics.system_counts(session, days), "times": statistics.step_times(session)}
     if as_json:
@@ -41,6 +41,10 @@ def stats(days: int, as_json: bool) -> None:
         for key, counts in found[f"by_{part}"].items():
             _add(table, f"{part} {key}", (counts[name] for name in statistics.COUNTS))
     print_tables(table)
+    channels = Table("channel", "sent", "failed", "skipped", "pending", "success rate", title="mail and webhook")
+    for channel, ended in found["deliveries"].items():
+        _add(channels, channel, ended.values())
+    print_tables(channels)
     times = Table(
         "from event to",
         "notifications",

@@ -122,6 +122,23 @@ def test_times_are_read_out_of_the_histogram(client: FlaskClient, company: Compa
     }
 
 
+def test_how_deliveries_ended_is_shown_by_channel(client: FlaskClient, company: Company, settings: Settings) -> None:
+    company.person("1", "role_admin")
+    nothing = {"sent": 0, "failed": 0, "skipped": 0, "pending": 0, "success_rate": None}
+    assert get(client, company, "1", SYSTEM)["deliveries"] == {"email": nothing, "webhook": nothing}
+    with transaction(settings) as session:
+        session.execute(
+            text("""
+            INSERT INTO daily_deliveries SELECT current_date - days, 'email', status, count
+            FROM (VALUES (0, 'sent', 2), (6, 'sent', 1), (0, 'failed', 1), (1, 'skipped', 4), (7, 'failed', 50)) AS v (days, status, count)
+        """)
+        )
+    assert get(client, company, "1", SYSTEM)["deliveries"] == {
+        "email": {"sent": 3, "failed": 1, "skipped": 4, "pending": 0, "success_rate": 0.75},
+        "webhook": nothing,
+    }
+
+
 def test_what_waits_and_for_how_long(client: FlaskClient, company: Company, settings: Settings) -> None:
     company.person("1", "role_admin")
     event_id = company.notify("1")
@@ -168,6 +185,7 @@ def test_the_commands_print_what_the_api_says(company: Company, settings: Settin
     assert json.loads(CliRunner().invoke(queue, ["--json"]).output)["pending"] == 0
     for command, words in (
         (stats, "in all"),
+        (stats, "success rate"),
         (connections, "1 connections of 1 people"),
         (queue, "oldest unprocessed"),
     ):
