@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -105,12 +104,16 @@ def test_killed_workers_double_no_count(system: System, company: Company, settin
     people = company.people([str(n) for n in range(20_000)], "role_stagiaire")
     service = NotificationService()
     sent = [service.send_role_notifications(["stagiaire"], f"Nr. {n}", "M").id for n in range(3)]
-    deadline = time.monotonic() + 4
-    while time.monotonic() < deadline:  # in the middle of planning, storing and folding
+    for moment in (
+        "event_batches",  # planning has begun
+        "event_batches WHERE stored_at IS NOT NULL",
+        "(SELECT FROM event_batches WHERE stored_at IS NOT NULL OFFSET 20) AS stored",  # of 60
+        "event_counts",  # some is counted
+    ):
+        wait_until(lambda moment=moment: company.count(moment), moment, 60, system.logs)  # type: ignore[misc]
         for name in ("worker", "bulk"):
             system.kill(name)
             system.start(name)
-        time.sleep(1.0)
 
     def stored() -> int:
         with transaction(settings) as session:
