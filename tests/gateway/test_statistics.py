@@ -185,7 +185,8 @@ def test_the_commands_print_what_the_api_says(company: Company, settings: Settin
     assert json.loads(CliRunner().invoke(queue, ["--json"]).output)["pending"] == 0
     for command, words in (
         (stats, "in all"),
-        (stats, "success rate"),
+        (stats, "delivered: –, read: – of what was stored"),
+        (stats, "webhook"),
         (connections, "1 connections of 1 people"),
         (queue, "oldest unprocessed"),
     ):
