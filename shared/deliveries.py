@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select, update
+from sqlalchemy import Row, Select, select, text
 from sqlalchemy.orm import Session
 
+from shared.delivery_counts import counted
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.models import DELIVERY_STATUSES, Delivery, User
 from shared.tasks import SEND_EMAILS, SEND_WEBHOOKS
@@ -18,6 +19,18 @@ DOORS = {"email": SEND_EMAILS, "webhook": SEND_WEBHOOKS}  # what is rung after a
 CHANNELS = tuple(DOORS)
 UNFINISHED = ("failed", "skipped", "pending")  # what may be replayed
 MAX_ID = (1 << 63) - 1
+
+# Locked in order; what had ended so has not ended any more.
+REPLAY = text(f"""
+    WITH found AS (
+        SELECT id, status FROM deliveries WHERE id = ANY(CAST(:ids AS bigint[])) AND status IN {UNFINISHED} ORDER BY id FOR UPDATE
+    ), replayed AS (
+        UPDATE deliveries SET status = 'pending', reason = NULL, error = NULL, attempts = 0, next_attempt_at = now(), finished_at = NULL
+        FROM found WHERE deliveries.id = found.id
+        RETURNING deliveries.id, event_id, channel, found.status
+    ), counted AS ({counted("replayed", "-")})
+    SELECT id FROM replayed
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +126,7 @@ def _shown() -> Select[Any]:
 
 
 def _replay(session: Session, delivery_ids: Sequence[int]) -> list[int]:
-    afresh = {
-        "status": "pending",
-        "reason": None,
-        "error": None,
-        "attempts": 0,
-        "next_attempt_at": func.now(),
-        "finished_at": None,
-    }
-    statement = update(Delivery).where(Delivery.id.in_(delivery_ids), Delivery.status.in_(UNFINISHED)).values(afresh)
-    return list(session.scalars(statement.returning(Delivery.id).execution_options(synchronize_session=False)))
+    return list(session.scalars(REPLAY, {"ids": list(delivery_ids)}))
 
 
 def _utc(moment: datetime | None) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from shared.delivery_counts import delivery_counts
 from shared.models import COUNTED_CHANGES, GATEWAY_DEAD_AFTER_SECONDS
 
 DEFAULT_DAYS, MAX_DAYS = 7, 366
@@ -23,9 +24,16 @@ MOST_WAITING = 10_000  # waiting rows are counted up to here: 2 ms instead of 10
 COUNTS = ("sent", "stored", *COUNTED_CHANGES)
 PERCENTILES = (50, 95, 99)
 
-DAILY = text("""
-    SELECT day, role, notification_type, category, sent, stored, delivered, seen, read, deleted
-    FROM daily_counts WHERE day >= :since ORDER BY day
+SUMS = ", ".join(f"coalesce(sum({name}), 0)::bigint AS {name}" for name in COUNTS)
+# One statement, so that the parts are of one moment. `days=366` of 100 roles, 4 types and 10 categories: 30 ms.
+DAILY = text(f"""
+    SELECT 'role' AS part, role AS key, {SUMS} FROM daily_counts WHERE day >= :since AND role <> '' GROUP BY role
+    UNION ALL
+    SELECT CASE grouping(notification_type, category, day) WHEN 3 THEN 'type' WHEN 5 THEN 'category' WHEN 6 THEN 'day' ELSE 'total' END,
+           coalesce(notification_type, category, day::text, ''), {SUMS}
+    FROM daily_counts WHERE day >= :since AND role = ''
+    GROUP BY GROUPING SETS ((), (notification_type), (category), (day))
+    ORDER BY key
 """)
 COUNTED_AT = text("SELECT counted_at FROM counting")
 TIMES = text("""
@@ -48,20 +56,8 @@ OLDEST = text("""
                      (SELECT min(id) FROM notification_events WHERE status = 'planned'))
 """)
 GATEWAYS = text("""
-    SELECT gateway.id, name, started_at, count(number) AS connections
-    FROM gateways gateway LEFT JOIN websocket_connections ON gateway_id = gateway.id
-    WHERE heard_at > now() - make_interval(secs => :dead) GROUP BY gateway.id ORDER BY gateway.id
-""")
-BY_ROLE = text("""
-    WITH present AS (
-        SELECT user_id, count(*) AS connections FROM websocket_connections
-        WHERE gateway_id = ANY(CAST(:gateway_ids AS bigint[])) GROUP BY user_id
-    )
-    SELECT '' AS role, count(*) AS people, coalesce(sum(connections), 0)::bigint AS connections FROM present
-    UNION ALL
-    SELECT substr(group_name, 6), count(*), sum(connections)::bigint
-    FROM present JOIN memberships USING (user_id) WHERE starts_with(group_name, 'role_') GROUP BY group_name
-    ORDER BY role
+    SELECT name, started_at, connections, people, by_role FROM gateways
+    WHERE heard_at > now() - make_interval(secs => :dead) ORDER BY id
 """)
 CONNECTIONS = text("""
     SELECT gateway_id, number, connected_at, external_id, users.name, gateways.name AS gateway
@@ -83,25 +79,27 @@ class Place:
 
 
 def system_counts(session: Session, days: int = DEFAULT_DAYS, today: date | None = None) -> dict[str, Any]:
-    """Sent, stored, delivered, seen, read and deleted in the last `days` days: in all, by role, type, category and day."""
+    """Sent, stored, delivered, seen, read and deleted in the last `days` days: in all, by role, type, category and day.
+
+    And how deliveries ended, by channel.
+    """
     since = (today or datetime.now(UTC).date()) - timedelta(days=days - 1)
-    total = _no_counts()
-    parts: dict[str, dict[str, dict[str, int]]] = {"role": {}, "type": {}, "category": {}, "day": {}}
-    for row in session.execute(DAILY, {"since": since}).mappings():
-        if row["role"]:
-            _add(parts["role"].setdefault(row["role"], _no_counts()), row)
-            continue
-        _add(total, row)
-        _add(parts["type"].setdefault(row["notification_type"], _no_counts()), row)
-        _add(parts["category"].setdefault(row["category"], _no_counts()), row)
-        _add(parts["day"].setdefault(row["day"].isoformat(), _no_counts()), row)
+    parts: dict[str, dict[str, dict[str, int]]] = {part: {} for part in ("total", "role", "type", "category", "day")}
+    for part, key, *counts in session.execute(DAILY, {"since": since}):
+        parts[part][key] = dict(zip(COUNTS, counts, strict=True))
+    total = parts.pop("total")[""]
+    channels = delivery_counts(session, since, MOST_WAITING)
     return {
         "since": since.isoformat(),
         "counted_at": _iso(session.scalar(COUNTED_AT)),
         "total": total,
         "delivery_success_rate": rate(total["delivered"], total["stored"]),
         "read_rate": rate(total["read"], total["stored"]),
-        **{f"by_{name}": {key: found[key] for key in sorted(found)} for name, found in parts.items()},
+        **{f"by_{part}": found for part, found in parts.items()},
+        "deliveries": {
+            channel: {**held, "success_rate": rate(held["sent"], held["sent"] + held["failed"])}
+            for channel, held in channels.items()
+        },
     }
 
 
@@ -143,13 +141,21 @@ def queue_state(session: Session) -> dict[str, Any]:
 
 
 def connection_counts(session: Session) -> dict[str, Any]:
-    """Open connections and people, by role, and by gateway that lives."""
+    """Open connections and people, in all, by role, and by gateway that lives: what each gateway has counted.
+
+    Someone with tabs at two gateways is one of the people of both.
+    """
     gateways = session.execute(GATEWAYS, {"dead": GATEWAY_DEAD_AFTER_SECONDS}).all()
-    roles = session.execute(BY_ROLE, {"gateway_ids": [gateway.id for gateway in gateways]}).all()
+    by_role: dict[str, dict[str, int]] = {}
+    for gateway in gateways:
+        for role, counts in gateway.by_role.items():
+            held = by_role.setdefault(role, {"connections": 0, "people": 0})
+            held["connections"] += counts["connections"]
+            held["people"] += counts["people"]
     return {
-        "total": roles[0].connections,
-        "people": roles[0].people,
-        "by_role": {row.role: {"connections": row.connections, "people": row.people} for row in roles[1:]},
+        "total": sum(gateway.connections for gateway in gateways),
+        "people": sum(gateway.people for gateway in gateways),
+        "by_role": {role: by_role[role] for role in sorted(by_role)},
         "gateways": [
             {"name": row.name, "started_at": _iso(row.started_at), "connections": row.connections} for row in gateways
         ],
@@ -179,15 +185,6 @@ def open_connections(
         )
         for row in session.execute(CONNECTIONS, values)
     ]
-
-
-def _no_counts() -> dict[str, int]:
-    return dict.fromkeys(COUNTS, 0)
-
-
-def _add(counts: dict[str, int], row: Any) -> None:
-    for name in COUNTS:
-        counts[name] += row[name]
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -35,6 +35,7 @@ TABLES = (
     "count_changes",
     "socket_times",
     "daily_counts",
+    "daily_deliveries",
     "hourly_times",
     "websocket_connections",
     "audit_log",
@@ -52,6 +53,7 @@ EMPTY = text(
         [
             *(f"DELETE FROM {table}" for table in TABLES),
             "UPDATE delivery_channels SET failures = 0, paused_until = NULL",
+            "UPDATE gateways SET connections = 0, people = 0, by_role = '{}'",  # also of those just killed
         ]
     )
 )

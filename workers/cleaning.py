@@ -22,6 +22,7 @@ ROWS_PER_STATEMENT = 1000
 # Browsers come back with cursors of up to 24 hours and need the plan for what they missed.
 BATCHES_KEPT = timedelta(hours=25)
 RECORDS_KEPT = timedelta(days=365)  # who did what, and how long it took: for the questions of a year
+OLD_DAY = "day < (CAST(:records_from AS timestamptz) AT TIME ZONE 'UTC')::date"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ RULES = (
     Rule("notification_events", "id < :retained_id AND status IN ('processed', 'failed')", "id"),
     Rule("audit_log", "at < :records_from", "at, id"),
     Rule("hourly_times", "hour < :records_from", "hour"),
+    Rule("daily_counts", OLD_DAY, "day"),
+    Rule("daily_deliveries", OLD_DAY, "day"),
 )
 
 

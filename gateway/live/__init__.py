@@ -92,10 +92,10 @@ class Live:
         self._anonymous = Anonymous()
         self._hub = hub = Hub(loop)
         self._state = StateKeeper(settings, loop, hub)
-        people = ChangedPeople(hub, self._state.tell)
+        self._presence = Presence(settings, self.limits, loop.connections)
+        people = ChangedPeople(hub, self._presence, self._state.tell)
         self._tail = tail = Tail(settings, loop, hub, people)
         self._receipts = Receipts(settings, loop, hub, self._announce)
-        self._presence = Presence(settings, self.limits, loop.connections)
         self._deliveries = Deliveries(settings, self.limits)
         welcome = Welcome(settings, hub, tail, people, self._presence)
         welcome.refused = self._person_refused

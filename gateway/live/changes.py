@@ -1,4 +1,4 @@
-"""People who changed while they are connected: new groups reach them, and the deactivated leave.
+"""People who changed while they are connected: new groups reach them and the counts, the deactivated leave.
 
 `users.changed_xid` is the transaction of the last change of a person or their memberships. The tail reads
 from its horizon on, so no change is skipped; what was told once is remembered until the horizon has
@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from gateway.live import codes
 from gateway.live.hub import Hub
+from gateway.live.presence import Presence
 from gateway.people import load_people
 
 PER_PAGE = 5000
@@ -30,8 +31,9 @@ CHANGED = text("""
 class ChangedPeople:
     """Tells present people what changed about them. Read by the tail, in its snapshot."""
 
-    def __init__(self, hub: Hub, tell: Callable[[int, dict[str, Any]], None]) -> None:
+    def __init__(self, hub: Hub, presence: Presence, tell: Callable[[int, dict[str, Any]], None]) -> None:
         self._hub = hub
+        self._presence = presence
         self._tell = tell
         self._horizon = 0
         self._told: dict[int, int] = {}  # user id → transaction of the change
@@ -70,6 +72,7 @@ class ChangedPeople:
         for person in load_people(session, external_ids).values():
             if person.is_active:
                 self._tell(person.id, {"groups": person.groups, "user": person.as_dict()})
+                self._presence.have_roles(self._hub.of(person.id), person.roles)
             else:
                 for connection in self._hub.of(person.id):
                     connection.close(codes.DEACTIVATED, "this person is deactivated")

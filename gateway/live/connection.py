@@ -44,6 +44,7 @@ class Connection:
         "outgoing",  # bytes, or a list of them, queued since the last flush
         "pinged",  # we have asked since
         "reader",  # gevent's io watcher
+        "roles",  # of the person; None until they are known
         "tokens",  # what the browser may still send, see Limits
         "tokens_at",
         "unconfirmed",  # Handed, a list of them, or None: written since the browser last said something
@@ -64,6 +65,7 @@ class Connection:
         self.pinged = False
         self.user_id = 0
         self.number = 0
+        self.roles: tuple[str, ...] | None = None
         self.cursor: Cursor | None = None
         self.expires_at = 0.0
         self.heard_at = loop.now

@@ -118,6 +118,8 @@ class Welcome:
             for held in connection.gate.release():
                 connection.queue(held)
             connection.flush()
+            if connection.roles is None:  # else the tail was faster, and may have read later
+                self._presence.have_roles([connection], person.roles)
             self._presence.joined(connection)
             log.debug("connected", user_id=person.id)
 

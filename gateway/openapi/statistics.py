@@ -32,7 +32,7 @@ class Counts(Answer):
 
 class ByRole(Answer):
     connections: int
-    people: int
+    people: int = Field(description="added up over the gateways: someone with tabs at two is counted at both")
 
 
 class Gateway(Answer):
@@ -43,7 +43,7 @@ class Gateway(Answer):
 
 class Connections(Answer):
     total: int
-    people: int
+    people: int = Field(description="added up over the gateways: someone with tabs at two is counted at both")
     by_role: dict[str, ByRole]
     gateways: list[Gateway]
 
@@ -65,16 +65,25 @@ class Times(Answer):
     p99_ms: float | None
 
 
+class Channel(Answer):
+    sent: int
+    failed: int
+    skipped: int
+    pending: int = Field(description="to be sent now, whatever the day; counted up to 10,000")
+    success_rate: float | None = Field(description="sent of sent and failed")
+
+
 class System(Answer):
     since: str
     counted_at: str | None
     total: Counts
-    delivery_success_rate: float | None
+    delivery_success_rate: float | None = Field(description="delivered over a socket, of stored")
     read_rate: float | None
     by_role: dict[str, Counts]
     by_type: dict[str, Counts]
     by_category: dict[str, Counts]
     by_day: dict[str, Counts]
+    deliveries: dict[str, Channel]
     connections: Connections
     queue: Queue
     times: dict[str, Times]
@@ -112,6 +121,7 @@ DOORS = {
         example={
             "since": "2026-11-24", "counted_at": MOMENT, "total": COUNTS, "delivery_success_rate": 0.9167, "read_rate": 0.8333,
             "by_role": {"rh": COUNTS}, "by_type": {"info": COUNTS}, "by_category": {"STAGE": COUNTS}, "by_day": {"2026-11-30": COUNTS},
+            "deliveries": {"email": {"sent": 5, "failed": 1, "skipped": 2, "pending": 0, "success_rate": 0.8333}},
             "connections": {
                 "total": 3, "people": 2, "by_role": {"rh": {"connections": 3, "people": 2}},
                 "gateways": [{"name": "host-1", "started_at": MOMENT, "connections": 3}],

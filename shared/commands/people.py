@@ -19,7 +19,7 @@ from shared.audit import COMMAND_LINE, Actor
 from shared.commands.tables import print_tables
 from shared.database import transaction
 from shared.doorbell import ring
-from shared.models import ROLE, USER
+from shared.models import GATEWAY_DEAD_AFTER_SECONDS, ROLE, USER
 from shared.privacy import unknown
 from shared.privacy.erasure import ERASED, ERASING, erase_person
 from shared.privacy.export import export_person
@@ -42,9 +42,10 @@ SHOW = text("""
            ARRAY(SELECT group_name FROM memberships WHERE user_id = users.id ORDER BY 1) AS groups,
            (SELECT count(*) FROM notifications WHERE recipient_id = users.id AND deleted_at IS NULL) AS notifications,
            (SELECT count(*) FROM notifications WHERE recipient_id = users.id AND deleted_at IS NULL AND read_at IS NULL) AS unread,
-           (SELECT count(*) FROM websocket_connections WHERE user_id = users.id) AS connections
+           (SELECT count(*) FROM websocket_connections JOIN gateways ON gateways.id = gateway_id
+            WHERE user_id = users.id AND heard_at > now() - make_interval(secs => :dead)) AS connections
     FROM users WHERE external_id = :id
-""")
+""").bindparams(dead=GATEWAY_DEAD_AFTER_SECONDS)
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="print JSON")
 

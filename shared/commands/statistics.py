@@ -12,6 +12,7 @@ from rich.table import Table
 from shared import statistics
 from shared.commands.tables import print_tables
 from shared.database import transaction
+from shared.models import ENDED_DELIVERIES
 from shared.queues import queue_depths
 from shared.settings import get_settings
 
@@ -28,7 +29,7 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="print JSON")
 )
 @AS_JSON
 def stats(days: int, as_json: bool) -> None:
-    """Show what was sent, stored, delivered, seen and read, and how long it took."""
+    """Show what was sent, stored, delivered, seen and read, by which channels, and how long it took."""
     with transaction() as session:
         found = {**statistics.system_counts(session, days), "times": statistics.step_times(session)}
     if as_json:
@@ -41,6 +42,14 @@ def stats(days: int, as_json: bool) -> None:
         for key, counts in found[f"by_{part}"].items():
             _add(table, f"{part} {key}", (counts[name] for name in statistics.COUNTS))
     print_tables(table)
+    click.echo(
+        f"delivered: {_percent(found['delivery_success_rate'])}, read: {_percent(found['read_rate'])} of what was stored"
+    )
+    ends = (*ENDED_DELIVERIES, "pending")
+    channels = Table("channel", *ends, "succeeded", title="mail and webhook")
+    for channel, ended in found["deliveries"].items():
+        _add(channels, channel, (*(ended[name] for name in ends), _percent(ended["success_rate"])))
+    print_tables(channels)
     times = Table(
         "from event to",
         "notifications",
@@ -98,6 +107,10 @@ def queue(as_json: bool) -> None:
     print_tables(table)
     if broker is None:
         click.echo("The broker does not answer.")
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
 
 
 def _add(table: Table, head: str, cells: Iterable[Any]) -> None:

@@ -16,7 +16,14 @@ from shared.models.counts import (
     HourlyTime,
     SocketTime,
 )
-from shared.models.deliveries import DELIVERY_STATUSES, Delivery, DeliveryChannel, DeliveryPlan
+from shared.models.deliveries import (
+    DELIVERY_STATUSES,
+    ENDED_DELIVERIES,
+    DailyDelivery,
+    Delivery,
+    DeliveryChannel,
+    DeliveryPlan,
+)
 from shared.models.events import (
     EVENT_STATUSES,
     FORMATS,
@@ -33,6 +40,7 @@ from shared.models.presence import GATEWAY_DEAD_AFTER_SECONDS, Gateway, WebSocke
 __all__ = [
     "COUNTED_CHANGES",
     "DELIVERY_STATUSES",
+    "ENDED_DELIVERIES",
     "EVENT_STATUSES",
     "EVERYONE",
     "FORMATS",
@@ -47,6 +55,7 @@ __all__ = [
     "CountChange",
     "Counting",
     "DailyCount",
+    "DailyDelivery",
     "Delivery",
     "DeliveryChannel",
     "DeliveryPlan",

@@ -81,7 +81,10 @@ class EventCount(Base):
 
 
 class DailyCount(Base):
-    """What became of the events of a day (UTC); role '' is everyone, since people have several roles or none."""
+    """What became of the events of a day (UTC), by role and type.
+
+    Role '' is everyone, since people have several roles or none; only there categories are told apart.
+    """
 
     __tablename__ = "daily_counts"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import (
     BigInteger,
@@ -23,6 +23,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from shared.models.base import Base
 
 DELIVERY_STATUSES = ("pending", "sending", "sent", "failed", "skipped")
+ENDED_DELIVERIES = ("sent", "failed", "skipped")
 
 
 class Delivery(Base):
@@ -74,6 +75,22 @@ class DeliveryPlan(Base):
         PrimaryKeyConstraint("event_id", "n", "channel"),
         ForeignKeyConstraint(["event_id", "n"], ["event_batches.event_id", "event_batches.n"], ondelete="CASCADE"),
         Index("delivery_plans_due_at", "due_at"),
+    )
+
+
+class DailyDelivery(Base):
+    """How many deliveries of the events of a day (UTC) ended so, by this channel."""
+
+    __tablename__ = "daily_deliveries"
+
+    day: Mapped[date]
+    channel: Mapped[str]
+    status: Mapped[str]
+    deliveries: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        PrimaryKeyConstraint("day", "channel", "status"),
+        CheckConstraint(f"status IN {ENDED_DELIVERIES}", name="delivery_ended"),
     )
 
 

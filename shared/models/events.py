@@ -75,6 +75,8 @@ class NotificationEvent(Base):
         Index("notification_events_pending", "bulk", "id", postgresql_where=text("status = 'pending'")),
         Index("notification_events_planned", "id", postgresql_where=text("status = 'planned'")),
         Index("notification_events_failed", "id", postgresql_where=text("status = 'failed'")),
+        # For a person's statistics: kinds and days of their events without reading the events.
+        Index("notification_events_kind", "id", postgresql_include=["notification_type", "category", "created_at"]),
         Index("notification_events_source_user", "source_user_id", postgresql_where=text("source_user_id IS NOT NULL")),
         Index("notification_events_template_faults", "id", postgresql_where=text("template_faults IS NOT NULL")),
     )

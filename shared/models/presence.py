@@ -1,10 +1,22 @@
-"""Who is connected through which gateway, as long as that gateway lives."""
+"""Who is connected through which gateway, as long as that gateway lives, and how many they are."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, ForeignKey, Identity, Index, PrimaryKeyConstraint, func, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -15,7 +27,10 @@ GATEWAY_DEAD_AFTER_SECONDS = 30  # of silence; it is heard every 10 s
 
 
 class Gateway(Base):
-    """A gateway process. It says every 10 s that it lives; what is silent for 30 s counts as dead."""
+    """A gateway process. It says every 10 s that it lives; what is silent for 30 s counts as dead.
+
+    It counts its own sockets: `by_role` is {"rh": {"connections": 3, "people": 2}}.
+    """
 
     __tablename__ = "gateways"
 
@@ -23,6 +38,9 @@ class Gateway(Base):
     name: Mapped[str]
     started_at: Mapped[datetime] = mapped_column(server_default=func.now())
     heard_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    connections: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    people: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    by_role: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
 
 
 class WebSocketConnection(Base):

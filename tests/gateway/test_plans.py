@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from gateway import inbox
 from gateway.filters import Filters, Page
+from gateway.statistics import OWN
 from shared.database import engine, transaction
 
 EVENTS = text("""
@@ -29,6 +30,7 @@ def large(company, settings):
     """The `users.id` of someone with 20,000 notifications, the newest 50 of them unread."""
     me = company.person("42")
     with transaction(settings) as session:
+        session.execute(text("SET LOCAL synchronous_commit = on"))  # else VACUUM may not find them committed yet
         session.execute(EVENTS)
         session.execute(NOTIFICATIONS, {"me": me})
         session.execute(text("ANALYZE notifications"))
@@ -60,6 +62,20 @@ def scanned(plan):
     if plan["Node Type"].endswith("Scan") and "Relation Name" in plan:
         own = (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
     return own + sum(scanned(child) for child in plan.get("Plans", []))
+
+
+def scans_of(plan, relation):
+    """How the plan reads a table."""
+    own = [plan["Node Type"]] if plan.get("Relation Name") == relation else []
+    return own + [scan for child in plan.get("Plans", []) for scan in scans_of(child, relation)]
+
+
+def test_statistics_of_a_person_read_no_event(large, settings):
+    with engine(settings).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM (ANALYZE) notification_events"))
+        one_of_a_hundred = {"user_id": large + 7, "oldest": 0}
+        plan = connection.execute(text("EXPLAIN (FORMAT JSON) " + OWN.text), one_of_a_hundred).scalar_one()[0]["Plan"]
+    assert scans_of(plan, "notification_events") == ["Index Only Scan"]
 
 
 def test_pages_counts_and_changes_touch_what_they_show(large, settings):

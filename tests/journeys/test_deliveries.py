@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from shared.database import transaction
+from shared.delivery_counts import delivery_counts
 from shared.doorbell import ring
 from shared.events import EventDraft, record_event
 from shared.processes import signal_group, spawn
@@ -125,6 +127,13 @@ def test_critical_news_reach_whom_the_socket_did_not_and_the_webhook_gets_everyt
     }
     wait_until(lambda: receiver.event_ids == [critical, normal], "the webhook has both, in order", explain=workers.log)
 
+    def ended() -> dict[str, tuple[int, int]]:
+        with transaction(settings) as session:
+            found = delivery_counts(session, datetime.now(UTC).date() - timedelta(days=1), 10)
+        return {channel: (held["sent"], held["pending"]) for channel, held in found.items()}
+
+    wait_until(lambda: ended() == {"email": (2, 0), "webhook": (2, 0)}, "they are counted", explain=workers.log)
+
 
 def test_a_worker_killed_while_it_mails_leaves_nobody_out_and_sends_twice_only_what_was_taken_unseen(
     company: Company, settings: Settings, workers: Workers, mail_server: MailServer
@@ -155,6 +164,9 @@ def test_a_worker_killed_while_it_mails_leaves_nobody_out_and_sends_twice_only_w
     wait_until(
         lambda: not change(settings, "SELECT 1 FROM deliveries WHERE status <> 'sent'"), "all are sent", 40, workers.log
     )
+    assert change(settings, "SELECT deliveries FROM daily_deliveries WHERE (channel, status) = ('email', 'sent')") == [
+        PEOPLE
+    ]
 
     counts = Counter(mail_server.recipients)
     assert set(counts) == {f"{n}@example.org" for n in range(PEOPLE)}

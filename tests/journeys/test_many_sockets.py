@@ -1,4 +1,4 @@
-"""5,000 browsers of 5,000 people on one gateway process: what they cost, and that each gets its frame once."""
+"""5,000 browsers of 5,000 people on one gateway process: what they cost, that each gets its frame once and is counted."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import os
 from pathlib import Path
 
 from producer import NotificationService
+from shared.database import transaction
 from shared.settings import Settings
+from shared.statistics import connection_counts
 from shared.tokens import issue_token
 from tests.company import Company
 from tests.swarm import Swarm
-from tests.system import System
+from tests.system import System, wait_until
 
 SOCKETS = 5000
 MOST_GROWTH_BYTES = 15_000_000
@@ -48,4 +50,10 @@ def test_5_000_sockets_cost_little_and_each_gets_a_role_event_once(
         assert [member.event_ids for member in swarm.members[1:]] == [[sent.id]] * (SOCKETS - 1)
         assert (swarm.duplicates, swarm.lost, swarm.extensions_accepted) == (0, 0, 0)
         assert growth < MOST_GROWTH_BYTES, f"{growth / SOCKETS:.0f} bytes a socket"
+
+        def counted() -> object:
+            with transaction(settings) as session:
+                return connection_counts(session)["by_role"]
+
+        wait_until(lambda: counted() == {"all": {"connections": SOCKETS, "people": SOCKETS}}, "all are counted")
         print(f"{SOCKETS} sockets: {growth / 1e6:.1f} MB, {growth / SOCKETS:.0f} bytes each")

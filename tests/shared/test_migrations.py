@@ -117,6 +117,32 @@ def test_partial_indexes_and_defaults_are_those_of_the_models(database: Engine, 
                 assert sorted(map(repr, migrated.execute(question))) == sorted(map(repr, modelled.execute(question)))
 
 
+def test_deliveries_that_ended_before_they_were_counted_are_counted(database: Engine) -> None:
+    migrations.upgrade(database, "0005")
+    with database.begin() as connection:
+        connection.execute(
+            text("""
+            WITH event AS (
+                INSERT INTO notification_events (event_type, category, notification_type, texts, search_text, data, audience, content_hash, created_at)
+                SELECT 'x', 'X', 'info', '{}', '', '{}', '[]', '', at FROM unnest(ARRAY['2026-11-01Z', '2026-11-01 23:59Z', '2026-11-02Z']::timestamptz[]) AS at
+                RETURNING id
+            )
+            INSERT INTO deliveries (event_id, channel, status)
+            SELECT id, channel, CASE channel WHEN 'email' THEN 'failed' WHEN 'webhook' THEN 'sent' ELSE 'pending' END
+            FROM event, unnest(ARRAY['email', 'webhook', 'pigeon']) AS channel
+        """)
+        )
+    migrations.upgrade(database)
+    with database.connect() as connection:
+        counts = text("SELECT day::text, channel, status, deliveries FROM daily_deliveries ORDER BY 1, 2")
+        assert list(map(tuple, connection.execute(counts))) == [
+            ("2026-11-01", "email", "failed", 2),
+            ("2026-11-01", "webhook", "sent", 2),
+            ("2026-11-02", "email", "failed", 1),
+            ("2026-11-02", "webhook", "sent", 1),
+        ]
+
+
 def test_there_is_one_head() -> None:
     assert len(ScriptDirectory.from_config(migrations._config()).get_heads()) == 1
 

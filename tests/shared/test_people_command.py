@@ -46,6 +46,21 @@ def test_one_person_is_shown_with_what_they_have(company: Company) -> None:
     assert "there is no person 'ghost'" in refused("people", "show", "ghost")
 
 
+def test_connections_of_a_dead_gateway_are_not_shown(company: Company, session: Session) -> None:
+    people(company)
+    for silent_seconds in (0, 31):
+        session.execute(
+            text("""
+            WITH gateway AS (INSERT INTO gateways (name, heard_at) VALUES ('test', now() - make_interval(secs => :ago)) RETURNING id)
+            INSERT INTO websocket_connections (gateway_id, number, user_id, connected_at)
+            SELECT gateway.id, 1, users.id, now() FROM gateway, users WHERE external_id = '42'
+            """),
+            {"ago": silent_seconds},
+        )
+    session.commit()
+    assert json.loads(answered("people", "show", "42", "--json"))["connections"] == 1
+
+
 def test_people_are_let_out_and_in(company: Company, session: Session) -> None:
     people(company)
     assert answered("people", "deactivate", "42", "7") == "2 of 2 changed\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
@@ -87,6 +89,55 @@ def test_seen_read_and_deleted_are_counted_once_each(company: Company, settings:
     with transaction(settings) as session:
         kept = session.get_one(EventCount, events[0])
         assert (kept.stored, kept.seen, kept.read, kept.deleted, sorted(kept.roles)) == (1, 1, 1, 1, ["", "rh"])
+
+
+def test_types_and_days_are_told_apart_and_categories_of_everyone(company: Company, settings: Settings) -> None:
+    company.person("1", "role_rh")
+    process(settings, ["role_rh"], notification_type="error", category="STAGE")
+    yesterday = process(settings, ["role_rh"], notification_type="error", category="DOCUMENT")
+    with transaction(settings) as session:
+        change = "UPDATE notification_events SET created_at = created_at - interval '1 day' WHERE id = :id"
+        session.execute(text(change), {"id": yesterday})
+    fold(settings)
+    with transaction(settings) as session:
+        today = datetime.now(UTC).date()
+        found = {
+            (row.role, row.notification_type, row.category, (today - row.day).days) for row in session.query(DailyCount)
+        }
+    assert found == {
+        ("", "error", "STAGE", 0),
+        ("", "error", "DOCUMENT", 1),
+        ("rh", "error", "", 0),
+        ("rh", "error", "", 1),
+    }
+
+
+def test_what_was_counted_stays_when_notifications_and_events_go(company: Company, settings: Settings) -> None:
+    me = company.person("1", "role_rh")
+    company.person("2", "role_rh")
+    event_id = process(settings, ["role_rh"])
+    with transaction(settings) as session:
+        inbox.mark_read(session, me, [event_id])
+    fold(settings)
+    before = counts_by_role(settings)
+    with transaction(settings) as session:
+        late = "INSERT INTO count_changes (what, event_ids, user_ids) VALUES ('deleted', ARRAY[:id], ARRAY[:me])"
+        session.execute(text(late), {"id": event_id, "me": me})
+        session.execute(text("DELETE FROM notifications"))
+        session.execute(text("DELETE FROM notification_events"))
+    fold(settings)
+    assert counts_by_role(settings) == before == dict.fromkeys(("", "rh"), (1, 2, 0, 1, 1, 0))
+    assert company.count("count_changes") == company.count("event_counts") == 0
+
+
+def test_reading_what_was_imported_is_not_counted(company: Company, settings: Settings) -> None:
+    """It was never counted as stored, so the rates would pass 1."""
+    me = company.person("1", "role_rh")
+    imported, own = company.notify("1", source="django-import"), process(settings, ["user_1"])
+    with transaction(settings) as session:
+        assert len(inbox.mark_read(session, me, [imported, own])) == 2
+    fold(settings)
+    assert counts_by_role(settings) == dict.fromkeys(("", "rh"), (1, 1, 0, 1, 1, 0))
 
 
 def test_what_is_rolled_back_is_not_counted(company: Company, settings: Settings) -> None:

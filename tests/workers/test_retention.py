@@ -22,6 +22,7 @@ from shared.ids import first_event_id_at
 from shared.migrations import upgrade
 from shared.partitions import drop_partition, list_partitions, make_partitions, outdated_partitions
 from shared.settings import Settings
+from shared.statistics import MAX_DAYS, system_counts
 from tests.company import STORE, Company
 from tests.databases import new_database
 from workers import cleaning, retention, upkeep_tasks
@@ -323,16 +324,23 @@ def test_rows_go_in_small_pieces_and_what_someone_holds_is_left_for_later(doors:
     assert staff.count("notification_events") == 1
 
 
-def test_records_of_who_did_what_stay_a_year(doors: Settings) -> None:
+def test_records_of_who_did_what_and_counts_of_days_stay_a_year(doors: Settings) -> None:
     with transaction(doors) as session:
         session.execute(
             text(
                 "INSERT INTO audit_log (at, actor, action) SELECT now() - make_interval(days => days), 'cli', 'x' FROM unnest(ARRAY[1, 364, 366]) AS days"
             )
         )
+        session.execute(
+            text(
+                "INSERT INTO daily_counts (day, role, notification_type, category) SELECT (now() AT TIME ZONE 'UTC')::date - days, '', 'info', 'X' FROM unnest(ARRAY[0, 365, 366]) AS days"
+            )
+        )
     upkeep_tasks.clean_up()
     with transaction(doors) as session:
         assert session.scalar(text("SELECT count(*) FROM audit_log WHERE action = 'x'")) == 2
+        assert min(system_counts(session, MAX_DAYS)["by_day"]) == system_counts(session, MAX_DAYS)["since"]
+        assert session.scalar(text("SELECT count(*) FROM daily_counts")) == 2
 
 
 def test_every_rule_names_a_table_and_rows_that_can_be_asked_for(old: Settings) -> None:

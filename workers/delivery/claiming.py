@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from shared.delivery_counts import counted
 from shared.settings import Settings
 from shared.tasks import SEND_EMAILS, SEND_WEBHOOKS
 from shared.texts import one_line
@@ -61,13 +62,17 @@ OLDEST = """
 CLAIM_DUE, CLAIM_OLDEST = text(CLAIM.format(chosen=DUE)), text(CLAIM.format(chosen=OLDEST))
 
 # Only the claim that is still held says anything: after its end somebody else may be sending.
-RECORD = text("""
-    UPDATE deliveries SET
-        status = :status, reason = :reason, error = :error, provider_id = coalesce(:provider_id, provider_id),
-        attempts = attempts + :tries, claimed_at = NULL,
-        next_attempt_at = now() + make_interval(secs => :wait_seconds),
-        finished_at = CASE WHEN :status <> 'pending' THEN now() END
-    WHERE id = :id AND status = 'sending' AND claimed_at = :claimed_at
+RECORD = text(f"""
+    WITH recorded AS (
+        UPDATE deliveries SET
+            status = :status, reason = :reason, error = :error, provider_id = coalesce(:provider_id, provider_id),
+            attempts = attempts + :tries, claimed_at = NULL,
+            next_attempt_at = now() + make_interval(secs => :wait_seconds),
+            finished_at = CASE WHEN :status <> 'pending' THEN now() END
+        WHERE id = :id AND status = 'sending' AND claimed_at = :claimed_at
+        RETURNING event_id, channel, status
+    )
+    {counted("recorded")}
 """)
 
 GIVE_BACK = text("""

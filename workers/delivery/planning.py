@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from shared.delivery_counts import counted
 from shared.settings import Settings
 from workers.publishing import StoredBatch
 
@@ -26,7 +27,7 @@ NOTE = text("""
 """)
 
 # Confirmed: delivered, seen or read over a socket, or dealt with in the inbox.
-PLAN_EMAILS = text("""
+PLAN_EMAILS = text(f"""
     WITH due AS (
         DELETE FROM delivery_plans WHERE (event_id, n, channel) IN (
             SELECT event_id, n, channel FROM delivery_plans WHERE channel = 'email' AND due_at <= now()
@@ -47,8 +48,8 @@ PLAN_EMAILS = text("""
         WHERE delivered_at IS NULL AND seen_at IS NULL AND read_at IS NULL AND deleted_at IS NULL AND archived_at IS NULL
         ORDER BY person.event_id, users.id
         ON CONFLICT DO NOTHING
-        RETURNING status
-    )
+        RETURNING event_id, channel, status
+    ), counted AS ({counted("made")})
     SELECT (SELECT count(*) FROM due), (SELECT count(*) FROM made WHERE status = 'pending'),
            (SELECT count(*) FROM made WHERE status = 'skipped')
 """)
