@@ -29,12 +29,12 @@ from producer.service import NotificationService
 from shared.database import engine, transaction
 from shared.errors import NotificationError, Unavailable, UnknownGroup
 from shared.ids import first_event_id_at
-from shared.models import NotificationEvent
+from shared.models import TRIAL, NotificationEvent
 from shared.settings import Settings
 from shared.tokens import can_issue_tokens, issue_token
 from shared.websocket import WebSocket
 
-PREFIX = "selftest-"
+PREFIX = TRIAL
 LEFT_AFTER = timedelta(hours=1)  # an unfinished run this old is dead
 TOKEN_SECONDS = 600
 ANSWER_SECONDS = 10.0

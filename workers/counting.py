@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from shared.importing.django_import import SOURCE as IMPORTED
+from shared.models import TRIAL
 
 BATCHES_AT_ONCE = 50  # of 1,000 people: some 150 ms
 CHANGES_AT_ONCE = 2000
@@ -32,6 +33,7 @@ FOLD_STORED = text(f"""
     WITH batch AS MATERIALIZED (
         SELECT event_id, recipient_ids, cardinality(recipient_ids) AS people, stored_at, stored_xid FROM event_batches
         WHERE stored_xid > CAST(:last AS xid8) AND stored_xid < pg_snapshot_xmin(pg_current_snapshot())
+          AND NOT EXISTS (SELECT FROM notification_events WHERE id = event_id AND starts_with(source, '{TRIAL}'))
         ORDER BY stored_xid FETCH FIRST :limit ROWS WITH TIES
     ), person AS (
         SELECT event_id, unnest(recipient_ids) AS user_id FROM batch
@@ -71,14 +73,15 @@ FOLD_STORED = text(f"""
 """)
 
 # The event must still be there: counts of one that was cleaned away have nowhere to go. One that was imported
-# was never counted as stored: statistics begin with what was sent here.
+# was never counted as stored: statistics begin with what was sent here. A trial's are in no count at all.
 FOLD_CHANGES = text(f"""
     WITH change AS MATERIALIZED (
         DELETE FROM count_changes WHERE id IN (SELECT id FROM count_changes ORDER BY id LIMIT :limit)
         RETURNING what, event_ids, user_ids
     ), pair AS MATERIALIZED (
         SELECT what, event_id, user_id FROM change CROSS JOIN unnest(event_ids, user_ids) AS pair (event_id, user_id)
-        WHERE EXISTS (SELECT FROM notification_events WHERE id = event_id AND source <> '{IMPORTED}')
+        WHERE EXISTS (SELECT FROM notification_events
+                      WHERE id = event_id AND source <> '{IMPORTED}' AND NOT starts_with(source, '{TRIAL}'))
     ), reached AS MATERIALIZED (
         SELECT event_id, '' AS role, what, count(*) AS people FROM pair GROUP BY event_id, what
         UNION ALL
@@ -115,7 +118,7 @@ FOLD_TIMES = text(f"""
     ), per_hour AS (
         INSERT INTO hourly_times AS held (hour, step, bucket, people)
         SELECT date_trunc('hour', handed_at, 'UTC'), 'socket', {BUCKET.format(seconds="handed_at - event.created_at")}, sum(people)
-        FROM handed JOIN notification_events event ON event.id = event_id
+        FROM handed JOIN notification_events event ON event.id = event_id AND NOT starts_with(source, '{TRIAL}')
         GROUP BY 1, 2, 3
         ON CONFLICT (hour, step, bucket) DO UPDATE SET people = held.people + excluded.people
     )

@@ -28,6 +28,7 @@ from shared.models.base import Base, Xid8
 NOTIFICATION_TYPES = ("info", "success", "warning", "error")
 PRIORITIES = ("low", "normal", "high", "critical")
 FORMATS = ("plain", "rich")
+TRIAL = "selftest-"  # how the source of what `stagebloom selftest` sends begins: it is in no count
 EVENT_STATUSES = ("pending", "planned", "processed", "failed")
 
 

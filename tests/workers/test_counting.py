@@ -140,6 +140,18 @@ def test_reading_what_was_imported_is_not_counted(company: Company, settings: Se
     assert counts_by_role(settings) == dict.fromkeys(("", "rh"), (1, 1, 0, 1, 1, 0))
 
 
+def test_a_trial_is_in_no_count(company: Company, settings: Settings) -> None:
+    me = company.person("1", "role_rh")
+    event_id = process(settings, ["user_1"], source="selftest-0badc0de")
+    with transaction(settings) as session:
+        assert len(inbox.mark_read(session, me, [event_id])) == 1
+    fold(settings)
+    assert counts_by_role(settings) == {}
+    process(settings, ["user_1"])
+    fold(settings)
+    assert counts_by_role(settings)["rh"] == (1, 1, 0, 0, 0, 0)
+
+
 def test_what_is_rolled_back_is_not_counted(company: Company, settings: Settings) -> None:
     me = company.person("1")
     event_id = process(settings, ["user_1"])
