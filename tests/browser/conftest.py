@@ -32,9 +32,12 @@ ARGUMENTS = (
 MISSING = "no Chromium: install it (Debian: apt-get install chromium) to run the browser tests"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium, started once; where it is missing the test is skipped."""
+    """Chromium, started once; where it is missing the test is skipped.
+
+    Ended after these tests: Playwright's event loop is the thread's own, and Django refuses to work beside one.
+    """
     executable = next((path for path in map(shutil.which, NAMES) if path), None)
     if executable is None:
         pytest.skip(MISSING)
