@@ -25,8 +25,6 @@ def started(settings: Settings) -> Iterator[None]:
     folders came between."""
     before = dict(os.environ)
     os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS_MODULE
-    # Playwright leaves its event loop running in this thread, for Django a sign of a view that must not wait.
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     try:
         _set_up(settings)
         yield

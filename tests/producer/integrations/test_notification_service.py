@@ -7,7 +7,6 @@ import logging
 import subprocess
 import sys
 import zipfile
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -143,9 +142,7 @@ def test_routes_to_the_earlier_consumers_refuse_websockets_and_say_where_they_ar
     async def send(message: Any) -> None:
         sent.append(message)
 
-    connection = NotificationConsumer.as_asgi()({"type": "websocket", "path": "/ws/notifications/"}, receive, send)
-    with ThreadPoolExecutor(1) as thread:  # in this one Playwright may have left its event loop
-        thread.submit(asyncio.run, connection).result()
+    asyncio.run(NotificationConsumer.as_asgi()({"type": "websocket", "path": "/ws/notifications/"}, receive, send))
     assert sent == [{"type": "websocket.close"}]
     assert "the gateway serves /ws/notifications/" in caplog.text
     assert consumers.RoleNotificationConsumer is NotificationConsumer
