@@ -24,5 +24,11 @@ def create_app() -> Flask:
     gateway.live.Limits = partial(Limits, **changed)  # type: ignore[misc,assignment]
     gateway.refusals.FLUSH_SECONDS = float(os.environ.get("FLUSH_SECONDS", gateway.refusals.FLUSH_SECONDS))
     app = create_real_app()
-    app.add_url_rule("/counts", "counts", lambda: app.extensions["live"].counts())
+    live = app.extensions["live"]
+    app.add_url_rule("/counts", "counts", lambda: {**live.counts(), "buffered_bytes": _buffered_bytes(live)})
     return app
+
+
+def _buffered_bytes(live: gateway.live.Live) -> int:
+    """What slow sockets have not taken yet."""
+    return sum(connection.backlog.size for connection in live._loop.connections if connection.backlog)
