@@ -140,7 +140,7 @@ def _search_text(texts: Mapping[str, Mapping[str, str]], text_format: str) -> st
 
 def check_draft(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], Audience]:
     """The column values of a draft, and its audience. Nothing is asked of the database."""
-    data = _data(draft.data)
+    data = check_data(draft.data)
     row = find_event_type(load_catalog(settings.catalog_file), draft.event_type, data.get("action"))
     audience = parse_audience(row.audience_for(data) if draft.audience is None else draft.audience, draft.exclude)
     values: dict[str, Any] = {
@@ -220,7 +220,8 @@ def _one_of(name: str, value: Any, known: tuple[str, ...]) -> str:
     return str(value)
 
 
-def _data(data: Any) -> dict[str, Any]:
+def check_data(data: Any) -> dict[str, Any]:
+    """An event's data as they are stored. Raises: InvalidInput for what is no JSON object or too deep; TooLarge."""
     if not isinstance(data, Mapping):
         raise InvalidInput.field("data", data, "a JSON object")
     try:

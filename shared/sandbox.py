@@ -209,14 +209,7 @@ def check_source(field: str, source: str, known: Iterable[str]) -> None:
     Raises: InvalidInput naming the field, the line and what is wrong there: the syntax, something a template
     can't do, or a variable that is not known.
     """
-    check_message(field, source, MAX_SOURCE)
-    try:
-        tree = _parsed(source)
-        _compiled(source, escapes=False)
-    except TemplateSyntaxError as error:
-        raise _fault(field, error.lineno, error.message or "bad syntax") from None
-    except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError):
-        raise _fault(field, 1, "too deeply nested or too large") from None
+    tree = _checked(field, source)
     unknown = meta.find_undeclared_variables(tree) - set(known)
     if unknown:
         line, name = min(
@@ -225,6 +218,23 @@ def check_source(field: str, source: str, known: Iterable[str]) -> None:
             if node.ctx == "load" and node.name in unknown
         )
         raise _fault(field, line, f"unknown variable {name!r}; known are: {', '.join(sorted(known)) or 'none'}")
+
+
+def variables_of(field: str, source: str) -> set[str]:
+    """The variables of the data that a source uses. Raises: InvalidInput, as `check_source`."""
+    return set(meta.find_undeclared_variables(_checked(field, source)))
+
+
+def _checked(field: str, source: str) -> nodes.Template:
+    check_message(field, source, MAX_SOURCE)
+    try:
+        tree = _parsed(source)
+        _compiled(source, escapes=False)
+    except TemplateSyntaxError as error:
+        raise _fault(field, error.lineno, error.message or "bad syntax") from None
+    except (RecursionError, MemoryError, SyntaxError, ValueError, OverflowError):
+        raise _fault(field, 1, "too deeply nested or too large") from None
+    return tree
 
 
 def render(source: str, data: Mapping[str, Any], longest: int, *, escapes: bool = False) -> str:

@@ -104,7 +104,7 @@ def save(
 
 def check_draft(draft: TemplateDraft, settings: Settings | None = None) -> list[str]:
     """Refuse what could not be rendered; the variables it declares. Raises: InvalidInput."""
-    known = _variables_of(_row_of(draft.name, settings or get_settings()))
+    known = variables_of(draft.name, settings)
     check_locale(draft.locale)
     if draft.format not in FORMATS:
         raise InvalidInput.field("format", draft.format, "one of " + ", ".join(FORMATS))
@@ -120,6 +120,13 @@ def check_draft(draft: TemplateDraft, settings: Settings | None = None) -> list[
         check_source(name, getattr(draft, name), {*known, *declared})
     check_line("title", " ".join(draft.title.split()), MAX_SOURCE)  # the source may have lines, what it says may not
     return sorted(set(declared))
+
+
+def variables_of(name: Any, settings: Settings | None = None) -> set[str]:
+    """What a template of this name may use without declaring it. Raises: InvalidInput for a name that is none."""
+    row = _row_of(name, settings or get_settings())
+    sources = [*row.audience, *(part for words in row.texts.values() for part in (words.title, words.message))]
+    return {ACTION, *(name for source in sources for name in PLACEHOLDER.findall(source))}
 
 
 def preview(draft: TemplateDraft, data: Mapping[str, Any], settings: Settings | None = None) -> Words:
@@ -265,11 +272,6 @@ def _row_of(name: Any, settings: Settings) -> EventType:
         return event_type(load_catalog(settings.catalog_file), kind, action)
     except InvalidInput as error:
         raise InvalidInput.field("name", name, f"{error.details['expected']}, alone or with .action") from None
-
-
-def _variables_of(row: EventType) -> set[str]:
-    sources = [*row.audience, *(part for words in row.texts.values() for part in (words.title, words.message))]
-    return {ACTION, *(name for source in sources for name in PLACEHOLDER.findall(source))}
 
 
 def _names_of(kind: str, row: EventType, action: Any) -> Sequence[str]:
