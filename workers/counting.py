@@ -14,7 +14,7 @@ from __future__ import annotations
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from shared.importing.django_import import SOURCE as IMPORTED
+from shared.importing.store import SOURCE as IMPORTED
 from shared.models import TRIAL
 
 BATCHES_AT_ONCE = 50  # of 1,000 people: some 150 ms

@@ -1,4 +1,4 @@
-"""`stagebloom import-django`: people, roles, stages and notifications of the earlier Django system."""
+"""`stagebloom import-django`: people, roles, stages, notifications and templates of the earlier Django system."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
-from shared.audit import COMMAND_LINE, Actor, record
+from shared.audience import NAME, NAME_EXPECTED
 from shared.commands.tables import print_tables
-from shared.database import transaction
 from shared.importing.django_import import Report, import_all
-from shared.importing.django_source import DjangoSource, Mapping, open_source
-from shared.importing.old_rows import Rules, taken_since
+from shared.importing.django_source import DjangoSource, open_source
+from shared.importing.mapping import Mapping, flag
 from shared.importing.parity import Difference, compare
-from shared.models import NOTIFICATION_TYPES
+from shared.importing.rules import Rules, printable, taken_since
+from shared.models import NOTIFICATION_TYPES, ROLE
 from shared.settings import get_settings
 
 SHOWN_DIFFERENCES = 100
+SHOWN_CHARACTERS = 200  # of each value that differs
 
 
 def _mapping_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """One option for each table and column: --users-table, --role-column, …"""
     for one in reversed(fields(Mapping)):
-        flag = "--" + one.name.replace("_", "-")
-        command = click.option(flag, one.name, default=one.default, show_default=True, help=one.metadata["help"])(
-            command
+        option = click.option(
+            flag(one.name), one.name, default=one.default, show_default=True, help=one.metadata["help"]
         )
+        command = option(command)
     return command
 
 
@@ -43,12 +45,14 @@ def _mapping_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--dry-run", is_flag=True, help="only report what would come and what can't")
 @click.option("--check", is_flag=True, help="only compare old with new, person by person; 1 when they differ")
 @click.option("--all", "everything", is_flag=True, help="also what is older than NOTIFICATION_RETENTION_DAYS")
+@click.option("--type", "types", multiple=True, metavar="OLD=NEW", help="take an old type for one of this system's")
+@click.option("--role", "roles", multiple=True, metavar="OLD=NEW", help="take an old role by another name")
 @click.option(
-    "--type",
-    "types",
+    "--template",
+    "templates",
     multiple=True,
     metavar="OLD=NEW",
-    help="take an old type for one of this system's; several may be given",
+    help="an old template's name here: event_type or event_type.action",
 )
 @click.option("--timezone", default="UTC", show_default=True, help="of times without a zone (USE_TZ = False)")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
@@ -59,20 +63,30 @@ def import_django(
     check: bool,
     everything: bool,
     types: tuple[str, ...],
+    roles: tuple[str, ...],
+    templates: tuple[str, ...],
     timezone: str,
     as_json: bool,
     **mapping: str,
 ) -> None:
-    """Bring over people, roles, stages and notifications of the earlier Django system.
+    """Bring over people, roles, stages, notifications and templates of the earlier Django system.
 
-    May be interrupted and run again: it adds what is missing and doubles nothing. See docs/migration.md.
+    It may be interrupted and run again: it adds what is missing and doubles nothing. Options with OLD=NEW may be
+    given several times. See docs/migration.md.
     """
     if dry_run and check:
         raise click.UsageError("Say either --dry-run or --check.")
     settings = get_settings()
     now = datetime.now(UTC)
     since = None if everything else taken_since(now, settings.notification_retention_days)
-    rules = Rules(since, now, _zone(timezone), _types(types))
+    rules = Rules(
+        since,
+        now,
+        _zone(timezone),
+        _pairs("--type", types, ", ".join(NOTIFICATION_TYPES), NOTIFICATION_TYPES.__contains__),
+        _pairs("--role", roles, NAME_EXPECTED, lambda name: bool(name and NAME.fullmatch(ROLE + name))),
+        _pairs("--template", templates, "event_type or event_type.action", bool),
+    )
     with open_source(source, Mapping(**mapping)) as old:
         if check:
             _check(old, rules, as_json)
@@ -84,15 +98,7 @@ def import_django(
             for report in import_all(settings, old, rules, dry_run=dry_run):
                 progress.update(people, completed=report.people)
                 progress.update(notifications, completed=report.notifications)
-    if not dry_run:
-        with transaction(settings) as session:
-            record(
-                session,
-                Actor(COMMAND_LINE),
-                "import.django",
-                details={"people": report.people_added, "notifications": report.notifications_added},
-            )
-    _print_report(report, dry_run, as_json)
+    print_report(report, dry_run=dry_run, as_json=as_json)
 
 
 def _zone(name: str) -> ZoneInfo:
@@ -104,14 +110,13 @@ def _zone(name: str) -> ZoneInfo:
         ) from None
 
 
-def _types(pairs: tuple[str, ...]) -> dict[str, str]:
+def _pairs(option: str, pairs: tuple[str, ...], expected: str, is_one: Callable[[str], bool]) -> dict[str, str]:
+    """OLD=NEW as a dictionary; an old name may have = in it."""
     found = {}
     for pair in pairs:
         old, _, new = pair.rpartition("=")
-        if not old or new not in NOTIFICATION_TYPES:
-            raise click.BadParameter(
-                f"expected OLD=NEW, NEW one of {', '.join(NOTIFICATION_TYPES)}, got {pair!r}", param_hint="--type"
-            )
+        if not old or not is_one(new):
+            raise click.BadParameter(f"expected OLD=NEW, NEW {expected}, got {pair!r}", param_hint=option)
         found[old] = new
     return found
 
@@ -121,22 +126,30 @@ def _progress() -> Progress:
     return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
-def _print_report(report: Report, dry_run: bool, as_json: bool) -> None:
+def print_report(report: Report, *, dry_run: bool, as_json: bool) -> None:
+    """What came, or in a dry run what would, and what was left out or changed and why."""
     if as_json:
         click.echo(json.dumps({"dry_run": dry_run, **report.as_dict()}, ensure_ascii=False))
         return
     if dry_run:
         click.echo(
-            f"{report.people:,} people, {report.people_added:,} of them not here yet; {report.notifications_taken:,} of {report.notifications:,} notifications can be taken. Nothing was changed."
+            f"{report.people:,} people, {report.people_added:,} of them not here yet; {report.notifications_taken:,} of"
+            f" {report.notifications:,} notifications and {report.templates_taken:,} of {report.templates:,} templates"
+            " can be taken. Nothing was changed."
         )
     else:
         click.echo(
-            f"{report.people_added:,} of {report.people:,} people added; {report.notifications_added:,} of {report.notifications:,} notifications, as {report.events_added:,} events; {report.notifications_marked_read:,} marked read."
+            f"{report.people_added:,} of {report.people:,} people added; {report.notifications_added:,} of"
+            f" {report.notifications:,} notifications, as {report.events_added:,} events;"
+            f" {report.notifications_marked_read:,} marked read; {report.templates_added:,} of {report.templates:,}"
+            " templates, not active."
         )
-    if report.refusals.counts:
-        table = Table("not taken, because", "rows", "for example")
-        for one in report.refusals.as_list():
-            table.add_row(one["reason"], f"{one['rows']:,}", ", ".join(one["ids"]))
+    if report.missing:
+        click.echo(f"Not there, so it counts as empty: {', '.join(report.missing)}.")
+    if report.remarks.counts:
+        table = Table("not taken, or not as it was", "rows", "for example")
+        for one in report.remarks.as_list():
+            table.add_row(Text(one["reason"]), f"{one['rows']:,}", Text(", ".join(one["examples"])))
         print_tables(table)
 
 
@@ -166,7 +179,9 @@ def _check(old: DjangoSource, rules: Rules, as_json: bool) -> None:
         if shown:
             table = Table("person", "what", "old", "new")
             for one in shown:
-                table.add_row(one.person, one.what, str(one.old), str(one.new))
+                table.add_row(
+                    *(Text(printable(cell, SHOWN_CHARACTERS)) for cell in (one.person, one.what, one.old, one.new))
+                )
             print_tables(table)
     if different:
         sys.exit(1)

@@ -1,95 +1,40 @@
-"""Writes what the earlier system has: people first, then notifications, each chunk in a transaction.
+"""Brings over what the earlier system has: people, templates, then notifications, each chunk in a transaction.
 
-A second run, or one after an interruption, adds what is missing and doubles nothing: people are known by
-their id, events by their key under the source `django-import`. Who is here already stays as they are.
-Nothing is sent: no frame, no mail, no webhook. Event ids are made from the old times, so order,
-partitions and retention hold.
+A second run, or one after an interruption, adds what is missing and doubles nothing. Who is here already
+stays as they are. Nothing is sent: no frame, no mail, no webhook. One import runs at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Row, exists, select, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
-from sqlalchemy.sql import bindparam
 
-from shared.catalog import load_catalog
+from shared import audit, templates
+from shared.audit import COMMAND_LINE, Actor
 from shared.database import transaction
 from shared.errors import Unavailable
-from shared.events import fold
-from shared.ids import SEQUENCE_BITS, first_event_id_at
 from shared.importing.django_source import DjangoSource
-from shared.importing.old_rows import (
-    OldNotification,
-    OldPerson,
-    Reader,
-    Refusals,
-    Refused,
-    Rules,
-    read_person,
-)
-from shared.models import USER
+from shared.importing.old_events import Events, OldEvent
+from shared.importing.old_notifications import OldNotification, Reader
+from shared.importing.old_people import read_people
+from shared.importing.old_templates import read_template
+from shared.importing.rules import Refused, Remarks, Rules
+from shared.importing.store import Added, add_notifications, add_people, count_new
+from shared.models import NotificationTemplate
 from shared.partitions import make_week
 from shared.settings import Settings
 
-SOURCE = "django-import"
-DEFAULT_TYPE = "system"
-# An event that went to more people is addressed to nobody by name: its audience was a group once.
-NAMED_PEOPLE = 100
-
+ACT = "import.django"  # in the audit log, when it begins and when it ends
+# Held to the end by a transaction that does nothing else, which a server may otherwise take for forgotten.
+PATIENCE = text("SET LOCAL idle_in_transaction_session_timeout = 0")
+# So that the planner knows of thousands of new rows at once.
+ANALYZE = text("ANALYZE users, groups, memberships, notification_events, notifications")
 LOCK = text("SELECT pg_try_advisory_xact_lock(hashtext('stagebloom import'))")
-ADD_GROUPS = text("INSERT INTO groups (name) SELECT unnest(CAST(:names AS text[])) ORDER BY 1 ON CONFLICT DO NOTHING")
-ADD_PEOPLE = text("""
-    INSERT INTO users (external_id, name, email, is_active)
-    SELECT * FROM unnest(CAST(:ids AS text[]), CAST(:names AS text[]), CAST(:emails AS text[]), CAST(:actives AS boolean[]))
-    ON CONFLICT (external_id) DO NOTHING RETURNING external_id
-""")
-ADD_MEMBERS = text("""
-    INSERT INTO memberships (group_name, user_id)
-    SELECT pair.name, users.id
-    FROM unnest(CAST(:names AS text[]), CAST(:ids AS text[])) AS pair (name, external_id) JOIN users USING (external_id)
-    ON CONFLICT DO NOTHING
-""")
-KNOWN_PEOPLE = text("SELECT count(*) FROM users WHERE external_id = ANY(CAST(:ids AS text[]))")
-ADD_EVENTS = text(f"""
-    INSERT INTO notification_events (id, event_type, category, notification_type, texts, search_text, data, audience, source,
-                                     idempotency_key, content_hash, status, recipient_count, created_at, planned_at, processed_at)
-    SELECT first_id | (nextval('notification_event_ids') & {(1 << SEQUENCE_BITS) - 1}), event_type, category, notification_type, texts,
-           search_text, '{{}}', audience, '{SOURCE}', key, key, 'processed', 0, created_at, created_at, created_at
-    FROM jsonb_to_recordset(:events) AS event (first_id bigint, event_type text, category text, notification_type text,
-         texts jsonb, search_text text, audience jsonb, key text, created_at timestamptz)
-    ON CONFLICT (source, idempotency_key) DO NOTHING
-""").bindparams(bindparam("events", type_=JSONB))
-ROWS = f"""
-    SELECT users.id AS recipient_id, event.id AS event_id, old.read_at
-    FROM unnest(CAST(:keys AS text[]), CAST(:recipients AS text[]), CAST(:read AS timestamptz[])) AS old (key, external_id, read_at)
-    JOIN users USING (external_id)
-    JOIN notification_events event ON event.source = '{SOURCE}' AND event.idempotency_key = old.key
-"""
-ADD_NOTIFICATIONS = text(f"""
-    WITH added AS (
-        INSERT INTO notifications (recipient_id, event_id, stored_xid, seen_at, read_at)
-        SELECT recipient_id, event_id, pg_current_xact_id(), read_at, read_at FROM ({ROWS}) AS old
-        ON CONFLICT DO NOTHING RETURNING event_id
-    ), counted AS (
-        UPDATE notification_events event SET recipient_count = event.recipient_count + people
-        FROM (SELECT event_id, count(*) AS people FROM added GROUP BY event_id) AS found WHERE event.id = found.event_id
-    )
-    SELECT count(*) FROM added
-""")
-# Read there since an earlier run: read here. Never the other way round. Materialized, so that each row is
-# looked up by both of its keys: joined freely, an event of 20,000 people was read whole for each of them.
-MARK_READ = text(f"""
-    WITH old AS MATERIALIZED ({ROWS})
-    UPDATE notifications SET read_at = old.read_at, seen_at = coalesce(seen_at, old.read_at)
-    FROM old
-    WHERE notifications.recipient_id = old.recipient_id AND notifications.event_id = old.event_id
-      AND notifications.read_at IS NULL AND old.read_at IS NOT NULL
-""")
 
 
 @dataclass(slots=True)
@@ -98,64 +43,99 @@ class Report:
 
     people: int = 0
     people_added: int = 0
+    templates: int = 0
+    templates_taken: int = 0
+    templates_added: int = 0
     notifications: int = 0
     notifications_taken: int = 0
     notifications_added: int = 0
     notifications_marked_read: int = 0
     events_added: int = 0
-    refusals: Refusals = field(default_factory=Refusals)
+    missing: list[str] = field(default_factory=list)
+    remarks: Remarks = field(default_factory=Remarks)
 
     def as_dict(self) -> dict[str, Any]:
-        numbers = {name: getattr(self, name) for name in self.__slots__ if name != "refusals"}
-        return {**numbers, "not_taken": self.refusals.as_list()}
+        numbers = {name: getattr(self, name) for name in self.__slots__ if name != "remarks"}
+        return {**numbers, "remarks": self.remarks.as_list()}
 
 
 def import_all(settings: Settings, source: DjangoSource, rules: Rules, *, dry_run: bool = False) -> Iterator[Report]:
-    """Import people and notifications; yields the one report, which grows, after every chunk.
+    """Import everything; yields the one report, which grows, after every chunk.
 
     A dry run reads and reports all of it and writes nothing; what would be added counts only people.
     Raises: Unavailable when another import is running.
     """
-    report = Report()
+    report = Report(missing=source.missing)
     with transaction(settings) as guard:
-        if not guard.scalar(LOCK):  # held to the end
+        guard.execute(PATIENCE)
+        if not guard.scalar(LOCK):
             raise Unavailable("another import is running; wait for it")
-        for rows in source.people():
-            people = _taken_people(rows, report)
-            with transaction(settings) as session:
-                report.people_added += _count_new(session, people) if dry_run else add_people(session, people)
-            yield report
         if not dry_run:
-            _analyze(settings, "users, groups, memberships")
-        reader = Reader(rules)
+            _note(settings, state="begun")
+        for rows in source.people():
+            _import_people(settings, rows, rules, report, dry_run=dry_run)
+            yield report
+        _import_templates(settings, source, rules, report, dry_run=dry_run)
+        reader, events = Reader(rules, report.remarks), Events(source, report.remarks)
         weeks: set[int] = set()
         for rows in source.notifications():
             taken = _taken_notifications(reader, rows, report)
+            old_events = events.look_up(one.event for one in taken)
             if taken and not dry_run:
                 _make_weeks(settings, taken, weeks)
-                with transaction(settings) as session:
-                    add_notifications(session, settings, taken, report)
+                added = _add_chunk(settings, taken, old_events)
+                report.events_added += added.events
+                report.notifications_added += added.notifications
+                report.notifications_marked_read += added.marked_read
             yield report
         if not dry_run:
-            _analyze(settings, "notification_events, notifications")
+            with transaction(settings) as session:
+                session.execute(ANALYZE)
+            _note(settings, state="ended", people=report.people_added, notifications=report.notifications_added)
     yield report
 
 
-def _analyze(settings: Settings, tables: str) -> None:
-    """So that the planner knows of thousands of new rows at once."""
+def _note(settings: Settings, **details: Any) -> None:
+    """In the audit log. At the beginning, too: what follows may be interrupted."""
     with transaction(settings) as session:
-        session.execute(text(f"ANALYZE {tables}"))
+        audit.record(session, Actor(COMMAND_LINE), ACT, details=details)
 
 
-def _taken_people(rows: list[Row[Any]], report: Report) -> list[OldPerson]:
-    taken = []
+def _import_people(settings: Settings, rows: list[Row[Any]], rules: Rules, report: Report, *, dry_run: bool) -> None:
+    report.people += len(rows)
+    people = read_people(rows, rules, report.remarks)
+    with transaction(settings) as session:
+        report.people_added += count_new(session, people) if dry_run else add_people(session, people)
+
+
+def _import_templates(settings: Settings, source: DjangoSource, rules: Rules, report: Report, *, dry_run: bool) -> None:
+    try:
+        rows = source.templates()
+    except Refused as reason:
+        report.remarks.add(str(reason), "")
+        return
     for row in rows:
-        report.people += 1
+        report.templates += 1
         try:
-            taken.append(read_person(row, report.refusals))
+            draft = read_template(row, rules, settings)
         except Refused as reason:
-            report.refusals.add(str(reason), row.id)
-    return taken
+            report.remarks.add(str(reason), f"{row.id}: {row.name}")
+            continue
+        report.templates_taken += 1
+        if not dry_run:
+            with transaction(settings) as session:
+                report.templates_added += _add_template(session, draft, settings)
+
+
+def _add_template(session: Session, draft: templates.TemplateDraft, settings: Settings) -> bool:
+    """Save it as a version that is not active, unless one says the same."""
+    same = {"name": draft.name, "locale": draft.locale, "title": draft.title, "message": draft.message}
+    if session.scalar(select(exists(select(NotificationTemplate).filter_by(**same)))):
+        return False
+    saved = templates.save(session, draft, settings=settings)
+    details = {"change": "saved", "version": saved.version}
+    audit.record(session, Actor(COMMAND_LINE), templates.CHANGE, f"{saved.name}/{saved.locale}", details)
+    return True
 
 
 def _taken_notifications(reader: Reader, rows: list[Row[Any]], report: Report) -> list[OldNotification]:
@@ -165,30 +145,20 @@ def _taken_notifications(reader: Reader, rows: list[Row[Any]], report: Report) -
         try:
             taken.append(reader.read(row))
         except Refused as reason:
-            report.refusals.add(str(reason), row.id)
+            report.remarks.add(str(reason), row.id)
     report.notifications_taken += len(taken)
     return taken
 
 
-def _count_new(session: Session, people: list[OldPerson]) -> int:
-    return len(people) - int(session.scalar(KNOWN_PEOPLE, {"ids": [one.external_id for one in people]}) or 0)
-
-
-def add_people(session: Session, people: list[OldPerson]) -> int:
-    """Insert whoever is not here yet, with role and stage; how many they were."""
-    session.execute(ADD_GROUPS, {"names": sorted({name for one in people for name in one.groups})})
-    columns = {
-        "ids": [one.external_id for one in people],
-        "names": [one.name for one in people],
-        "emails": [one.email for one in people],
-        "actives": [one.is_active for one in people],
-    }
-    added = set(session.scalars(ADD_PEOPLE, columns))
-    pairs = [(name, one.external_id) for one in people if one.external_id in added for name in one.groups]
-    session.execute(
-        ADD_MEMBERS, {"names": [name for name, _ in pairs], "ids": [external_id for _, external_id in pairs]}
-    )
-    return len(added)
+def _add_chunk(settings: Settings, taken: list[OldNotification], old_events: Mapping[Any, OldEvent]) -> Added:
+    try:
+        with transaction(settings) as session:
+            return add_notifications(session, settings, taken, old_events)
+    except IntegrityError as error:
+        cause = str(error.orig).partition("\n")[0]
+        raise Unavailable(
+            f"notifications that are older than NOTIFICATION_RETENTION_DAYS are dropped while they come; raise it ({cause})"
+        ) from None
 
 
 def _make_weeks(settings: Settings, taken: list[OldNotification], made: set[int]) -> None:
@@ -199,43 +169,3 @@ def _make_weeks(settings: Settings, taken: list[OldNotification], made: set[int]
             with transaction(settings) as session:
                 make_week(session, one.created_at)
             made.add(week)
-
-
-def add_notifications(session: Session, settings: Settings, taken: list[OldNotification], report: Report) -> None:
-    """Insert the events and notifications that are not here yet, and mark read what has been read since."""
-    report.events_added += session.execute(ADD_EVENTS, {"events": _events(settings, taken)}).rowcount  # type: ignore[attr-defined]
-    rows = {
-        "keys": [one.key for one in taken],
-        "recipients": [one.recipient for one in taken],
-        "read": [one.read_at for one in taken],
-    }
-    added = int(session.scalar(ADD_NOTIFICATIONS, rows) or 0)
-    report.notifications_added += added
-    if added < len(taken):
-        report.notifications_marked_read += session.execute(MARK_READ, rows).rowcount  # type: ignore[attr-defined]
-
-
-def _events(settings: Settings, taken: list[OldNotification]) -> list[dict[str, Any]]:
-    """One for each key, dated as its first notification."""
-    catalog = load_catalog(settings.catalog_file)
-    members: dict[str, list[OldNotification]] = {}
-    for one in taken:
-        members.setdefault(one.key, []).append(one)
-    events = []
-    for key, those in members.items():
-        first = those[0]
-        event_type = first.event_type if first.event_type and first.event_type in catalog else DEFAULT_TYPE
-        events.append(
-            {
-                "first_id": first_event_id_at(first.created_at),
-                "event_type": event_type,
-                "category": catalog[event_type].category if event_type in catalog else "SYSTEM",
-                "notification_type": first.notification_type,
-                "texts": {settings.default_locale: {"title": first.title, "message": first.message}},
-                "search_text": fold(f"{first.title} {first.message}"),
-                "audience": [[USER + one.recipient] for one in those] if len(those) <= NAMED_PEOPLE else [],
-                "key": key,
-                "created_at": first.created_at.isoformat(),
-            }
-        )
-    return events

@@ -1,12 +1,13 @@
-"""Old against new, person by person: name, address, activity, role, stage, notifications, unread ones.
+"""Old against new, person by person: name, address, activity, role, stage, notifications, unread ones, words.
 
 Both sides are read by the rules of the import, so what it refused is no difference. Only imported
-notifications are compared: the new system may be in use already. Writes nothing.
+notifications are compared: the new system may be in use already. Words are compared by a sum of hashes of
+what each notification says. Writes nothing.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,18 +16,26 @@ from sqlalchemy import text
 
 from shared.database import transaction
 from shared.ids import first_event_id_at
-from shared.importing.django_import import SOURCE
 from shared.importing.django_source import DjangoSource
-from shared.importing.old_rows import OldPerson, Reader, Refusals, Refused, Rules, read_person
+from shared.importing.old_notifications import OldNotification, Reader
+from shared.importing.old_people import OldPerson, read_people
+from shared.importing.rules import Refused, Remarks, Rules
+from shared.importing.store import SOURCE
 from shared.settings import Settings
 
+HASH_DIGITS = 15  # of 4 bits: the most that PostgreSQL's bigint holds without a sign
+SEPARATOR = "\x1f"
 HERE = text(f"""
     SELECT users.external_id, users.name, users.email, users.is_active,
            ARRAY(SELECT group_name FROM memberships WHERE user_id = users.id
                  AND (starts_with(group_name, 'role_') OR starts_with(group_name, 'stage_')) ORDER BY 1) AS groups,
-           counted.notifications, counted.unread
+           counted.notifications, counted.unread, counted.words
     FROM users CROSS JOIN LATERAL (
-        SELECT count(*) AS notifications, count(*) FILTER (WHERE notifications.read_at IS NULL) AS unread
+        SELECT count(*) AS notifications, count(*) FILTER (WHERE notifications.read_at IS NULL) AS unread,
+               coalesce(sum(('x' || left(md5(convert_to(concat_ws('{SEPARATOR}',
+                   jsonb_path_query_first(texts, '$.*.title') #>> '{{}}',
+                   jsonb_path_query_first(texts, '$.*.message') #>> '{{}}',
+                   notification_type), 'UTF8')), {HASH_DIGITS}))::bit({4 * HASH_DIGITS})::bigint), 0) AS words
         FROM notifications JOIN notification_events event ON event.id = event_id AND event.source = '{SOURCE}'
         WHERE recipient_id = users.id AND deleted_at IS NULL AND event_id >= :oldest
     ) AS counted
@@ -53,59 +62,66 @@ class Chunk:
     differences: list[Difference]
 
 
+@dataclass(slots=True)
+class Inbox:
+    """What the earlier system has for a person that can be taken."""
+
+    notifications: int = 0
+    unread: int = 0
+    words: int = 0
+
+    def add(self, one: OldNotification) -> None:
+        said = SEPARATOR.join((one.title, one.message, one.notification_type))
+        self.notifications += 1
+        self.unread += one.read_at is None
+        self.words += int(hashlib.md5(said.encode(), usedforsecurity=False).hexdigest()[:HASH_DIGITS], 16)
+
+
 def compare(settings: Settings, source: DjangoSource, rules: Rules) -> Iterator[Chunk]:
     """Compare everyone, chunk by chunk, in bounded memory."""
-    ignored = Refusals()
+    oldest = 0 if rules.since is None else first_event_id_at(rules.since)
     for rows in source.people():
-        old = {}
-        for row in rows:
-            try:
-                old[row.id] = read_person(row, ignored)
-            except Refused:
-                continue
-        totals, unread = _old_counts(source, rules, list(old))
-        oldest = 0 if rules.since is None else first_event_id_at(rules.since)
+        people = read_people(rows, rules, Remarks())
+        ids = [one.external_id for one in people]
+        inboxes = _old_inboxes(source, rules, ids)
         with transaction(settings) as session:
-            found = session.execute(HERE, {"ids": [one.external_id for one in old.values()], "oldest": oldest})
+            found = session.execute(HERE, {"ids": ids, "oldest": oldest})
             new = {row.external_id: row for row in found}
-        differences = []
-        for person in old.values():
-            here = new.get(person.external_id)
-            before = _as_dict(person, totals[person.external_id], unread[person.external_id])
-            if here is None:
-                differences.append(Difference(person.external_id, "person", "there", "missing"))
-                continue
-            now = here._asdict()
-            differences += [
-                Difference(person.external_id, what, value, now[what])
-                for what, value in before.items()
-                if now[what] != value
-            ]
-        yield Chunk(len(old), sum(totals.values()), differences)
+        differences = [
+            one
+            for person in people
+            for one in _differences(person, inboxes[person.external_id], new.get(person.external_id))
+        ]
+        yield Chunk(len(people), sum(inbox.notifications for inbox in inboxes.values()), differences)
 
 
-def _as_dict(person: OldPerson, notifications: int, unread: int) -> dict[str, Any]:
-    return {
+def _differences(person: OldPerson, inbox: Inbox, here: Any) -> Iterator[Difference]:
+    if here is None:
+        yield Difference(person.external_id, "person", "there", "missing")
+        return
+    before = {
         "name": person.name,
         "email": person.email,
         "is_active": person.is_active,
         "groups": sorted(person.groups),
-        "notifications": notifications,
-        "unread": unread,
+        "notifications": inbox.notifications,
+        "unread": inbox.unread,
     }
+    for what, value in before.items():
+        if value != getattr(here, what):
+            yield Difference(person.external_id, what, value, getattr(here, what))
+    if inbox.notifications == here.notifications and inbox.words != here.words:
+        yield Difference(person.external_id, "words", f"{inbox.words:x}", f"{int(here.words):x}")
 
 
-def _old_counts(source: DjangoSource, rules: Rules, ids: list[Any]) -> tuple[Counter[str], Counter[str]]:
-    """Notifications and unread ones of these people that can be taken."""
-    totals: Counter[str] = Counter()
-    unread: Counter[str] = Counter()
-    reader = Reader(rules)
+def _old_inboxes(source: DjangoSource, rules: Rules, ids: list[str]) -> dict[str, Inbox]:
+    inboxes = {one: Inbox() for one in ids}
+    reader = Reader(rules, Remarks())
     for rows in source.notifications(of_people=ids):
         for row in rows:
             try:
-                taken = reader.read(row)
+                one = reader.read(row)
             except Refused:
                 continue
-            totals[taken.recipient] += 1
-            unread[taken.recipient] += taken.read_at is None
-    return totals, unread
+            inboxes[one.recipient].add(one)
+    return inboxes

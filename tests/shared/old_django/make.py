@@ -1,4 +1,4 @@
-"""Makes the earlier system's database and fills it: `python -m tests.shared.old_django.make ADDRESS NOW`."""
+"""Makes the earlier system's database: `python -m tests.shared.old_django.make ADDRESS [NOW]`; with NOW it is filled."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import django
 from django.conf import settings
 from django.core.management import call_command
+
+TEMPLATES = [
+    (
+        "stage_update",
+        "Stage {{ stage_id }}",
+        "{% if tutor %}Tuteur : {{ tutor.name|default:'?' }}\n{% endif %}Bon stage !",
+    ),
+    ("survey", "Sondage : {survey_title}", "Répondez avant le {due[day]}, merci {person.name} !"),
+]
 
 
 def database(address: str) -> dict[str, Any]:
@@ -27,7 +36,7 @@ def database(address: str) -> dict[str, Any]:
     }
 
 
-def main(address: str, now: datetime) -> None:
+def main(address: str, now: datetime | None) -> None:
     here = "tests.shared.old_django"
     apps = ["django.contrib.contenttypes", "django.contrib.auth", f"{here}.accounts", f"{here}.notification_service"]
     settings.configure(
@@ -40,12 +49,17 @@ def main(address: str, now: datetime) -> None:
     )
     django.setup()
     call_command("migrate", run_syncdb=True, verbosity=0)
-    fill(now)
+    if now is not None:
+        fill(now)
 
 
 def fill(now: datetime) -> None:
     from tests.shared.old_django.accounts.models import Stage, User
-    from tests.shared.old_django.notification_service.models import Notification, NotificationEvent
+    from tests.shared.old_django.notification_service.models import (
+        Notification,
+        NotificationEvent,
+        NotificationTemplate,
+    )
 
     stage = Stage.objects.create(title="Données")
 
@@ -66,7 +80,10 @@ def fill(now: datetime) -> None:
             recipient=recipient, title=title, message=more.pop("message", "Été à Besançon"), created_at=when, **more
         )
 
-    event = NotificationEvent.objects.create(event_type="stage_update")
+    event = NotificationEvent.objects.create(
+        event_type="stage_update",
+        event_data={"action": "created", "stage_id": stage.pk, "détails": ["Été", {"n": 1.5}]},
+    )
     for n, recipient in enumerate((tuteur, first, second, gone)):
         notify(
             recipient,
@@ -90,6 +107,9 @@ def fill(now: datetime) -> None:
     notify(first, "Bonjour Aïcha", day + timedelta(days=2), message="Pour vous seule", notification_type="info")
     notify(first, "Il y a longtemps", now - timedelta(days=60))
 
+    for name, title, message in TEMPLATES:
+        NotificationTemplate.objects.create(name=name, title_template=title, message_template=message)
+
 
 if __name__ == "__main__":
-    main(sys.argv[1], datetime.fromisoformat(sys.argv[2]))
+    main(sys.argv[1], datetime.fromisoformat(sys.argv[2]) if len(sys.argv) > 2 else None)

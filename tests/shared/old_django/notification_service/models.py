@@ -20,11 +20,14 @@ class Notification(models.Model):
     message = models.TextField()
     notification_type = models.CharField(max_length=20, default="info")
     is_read = models.BooleanField(default=False)
+    read_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField()
 
 
 class NotificationTemplate(models.Model):
-    name = models.CharField(max_length=100)
+    name = models.CharField(max_length=100, unique=True)
+    title_template = models.CharField(max_length=255)
+    message_template = models.TextField()
 
 
 class WebSocketConnection(models.Model):

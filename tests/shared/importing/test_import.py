@@ -4,111 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
 
-from shared.database import transaction
 from shared.errors import InvalidInput
 from shared.ids import event_id_time
 from shared.importing import django_import
-from shared.importing.django_import import Report, import_all
-from shared.importing.django_source import Mapping, open_source
-from shared.importing.old_rows import TOO_OLD, Rules, taken_since
-from shared.importing.parity import Difference, compare
-from shared.migrations import upgrade
-from shared.partitions import WEEK, list_partitions
+from shared.importing.mapping import Mapping
+from shared.importing.old_events import BAD, LARGE
+from shared.importing.old_notifications import TOO_OLD
+from shared.importing.parity import Difference
+from shared.importing.store import Added
 from shared.settings import Settings
-from tests.databases import new_database
-from tests.shared.test_cli import ROOT, stagebloom
-
-NOW = datetime.now(UTC)
-RULES = Rules(taken_since(NOW, 30), NOW)
-TABLES = ("users", "groups", "memberships", "notification_events", "notifications", "audit_log")
-
-
-def make_old(address: str) -> None:
-    command = [sys.executable, "-m", "tests.shared.old_django.make", address, NOW.isoformat()]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("old") / "db.sqlite3"
-    make_old(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture
-def file(made: Path, tmp_path: Path) -> Path:
-    """The earlier system's SQLite file, to break."""
-    return Path(shutil.copy(made, tmp_path / "old.sqlite3"))
-
-
-@pytest.fixture(scope="module")
-def installation(settings: Settings) -> Iterator[Settings]:
-    """A database of its own: partitions of old weeks are none of the other tests' business."""
-    with new_database(settings) as database:
-        upgrade(database)
-        yield settings.model_copy(update={"database_url": database.url.render_as_string(hide_password=False)})
-
-
-@pytest.fixture
-def here(installation: Settings) -> Settings:
-    """The new installation, without anybody and without the weeks that an import has made."""
-    with transaction(installation) as session:
-        for table in reversed(TABLES):
-            session.execute(text(f"DELETE FROM {table}"))
-        for partition in list_partitions(session):
-            if partition.ends_at < NOW - WEEK:
-                session.execute(text(f"DROP TABLE {partition.name}"))
-    return installation
-
-
-def run(
-    here: Settings, file: Path, rules: Rules = RULES, mapping: Mapping | None = None, *, dry_run: bool = False
-) -> Report:
-    report = Report()
-    with open_source(f"sqlite:///{file}", mapping or Mapping()) as source:
-        for found in import_all(here, source, rules, dry_run=dry_run):
-            report = found
-    return report
-
-
-def differences(here: Settings, file: Path, rules: Rules = RULES) -> list[Difference]:
-    with open_source(f"sqlite:///{file}", Mapping()) as source:
-        return [one for chunk in compare(here, source, rules) for one in chunk.differences]
-
-
-def rows(here: Settings, statement: str) -> list[Any]:
-    with transaction(here) as session:
-        return [tuple(row) for row in session.execute(text(statement))]
-
-
-def counts(here: Settings) -> dict[str, int]:
-    return {table: rows(here, f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
-
-
-def change(file: Path, *statements: str) -> None:
-    with sqlite3.connect(file) as connection:
-        for statement in statements:
-            connection.execute(statement)
-
-
-def cli(here: Settings, source: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return stagebloom(
-        "import-django", "--source", source, *options, DATABASE_URL=here.database.replace("+psycopg2", "")
-    )
+from tests.shared.importing.earlier import NOW, RULES, add_notification, change, cli, counts, differences, rows, run
 
 
 def test_people_come_with_name_address_activity_role_and_stage(here: Settings, file: Path) -> None:
@@ -133,7 +46,7 @@ def test_people_come_with_name_address_activity_role_and_stage(here: Settings, f
 def test_notifications_keep_words_type_read_state_and_time_and_one_event_stays_one(here: Settings, file: Path) -> None:
     report = run(here, file)
     assert (report.notifications, report.notifications_added, report.events_added) == (9, 8, 4)
-    assert report.refusals.counts == {TOO_OLD: 1}
+    assert report.remarks.counts == {TOO_OLD: 1}
     found = rows(
         here,
         """
@@ -154,6 +67,110 @@ def test_notifications_keep_words_type_read_state_and_time_and_one_event_stays_o
     assert differences(here, file) == []
 
 
+def test_an_event_brings_its_data_and_its_actions_category(here: Settings, file: Path) -> None:
+    run(here, file)
+    found = rows(
+        here, "SELECT DISTINCT data::text, idempotency_key LIKE 'event:1:%' FROM notification_events ORDER BY 2"
+    )
+    assert found[-1] == ('{"action": "created", "détails": ["Été", {"n": 1.5}], "stage_id": 1}', True)
+    assert found[0] == ("{}", False), "without an event there are none"
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (json.dumps({"text": "é" * 3000}), LARGE),  # 18 kB as JSON escapes it
+        (json.dumps({"text": "e" * 1_000_000}), LARGE),
+        (json.dumps({"a": json.loads("[" * 60 + "]" * 60)}), BAD),
+        ('{"a":' * 10_000, BAD),
+        ("[1, 2]", BAD),
+        ('{"a": "\\u0000"}', BAD),
+        ('{"a": "\\ud800"}', BAD),
+        ('{"a": NaN}', BAD),
+        ('{"a": 1', BAD),
+        (b"\xff\xfe", BAD),
+    ],
+    ids=lambda value: value[:12] if isinstance(value, str) else None,
+)
+def test_data_that_do_not_fit_are_left_out_and_reported_once_and_the_notifications_come(
+    here: Settings, file: Path, data: str | bytes, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.importing.django_source.CHUNK", 2)  # the event's people come in several chunks
+    with sqlite3.connect(file) as old:
+        old.execute("PRAGMA ignore_check_constraints = on")  # Django's, that it be JSON
+        old.execute("UPDATE notification_service_notificationevent SET event_data = ?", [data])
+    report = run(here, file)
+    assert report.notifications_added == 8
+    assert report.remarks.counts[reason] == 1
+    assert report.remarks.examples[reason] == ["1"]
+    assert rows(here, "SELECT DISTINCT data FROM notification_events") == [({},)]
+    assert differences(here, file) == []
+
+
+def test_an_event_without_data_has_none(here: Settings, file: Path) -> None:
+    for data in ("NULL", "'null'", "'{}'", "''"):
+        with sqlite3.connect(file) as old:
+            old.execute("PRAGMA ignore_check_constraints = on")
+            old.execute("PRAGMA writable_schema = on")
+            old.execute(
+                "UPDATE sqlite_schema SET sql = replace(sql, '\"event_data\" text NOT NULL', '\"event_data\" text')"
+            )
+            old.execute("PRAGMA writable_schema = reset")
+            old.execute(f"UPDATE notification_service_notificationevent SET event_data = {data}")
+        assert run(here, file, dry_run=True).remarks.counts == {TOO_OLD: 1}
+
+
+def test_an_events_audience_is_everyone_who_got_it_in_whatever_chunk_and_run(
+    here: Settings, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.importing.django_source.CHUNK", 3)
+    run(here, file)
+    audience = rows(here, "SELECT audience FROM notification_events ORDER BY id")[0][0]
+    assert sorted(audience) == [["user_2"], ["user_3"], ["user_4"], ["user_5"]]
+
+    add_notification(
+        file,
+        recipient_id=1,
+        title="Stage commencé",
+        message="Été à Besançon",
+        notification_type="success",
+        event_id=1,
+        created_at=rows(here, "SELECT min(created_at) FROM notification_events")[0][0].strftime("%Y-%m-%d %H:%M:20"),
+    )
+    assert run(here, file).events_added == 0
+    audience = rows(here, "SELECT audience FROM notification_events ORDER BY id")[0][0]
+    assert sorted(audience) == [["user_1"], ["user_2"], ["user_3"], ["user_4"], ["user_5"]]
+
+
+def test_an_event_for_more_than_100_people_names_none_of_them(
+    here: Settings, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.importing.django_source.CHUNK", 60)
+    with sqlite3.connect(file) as old:
+        old.execute(f"""
+            WITH RECURSIVE many (n) AS (SELECT 100 UNION ALL SELECT n + 1 FROM many WHERE n < 249)
+            INSERT INTO accounts_user (id, username, first_name, last_name, email, role, password, is_superuser, is_staff, is_active, date_joined)
+            SELECT n, 'p' || n, '', '', '', 'stagiaire', '', 0, 0, 1, '{NOW:%Y-%m-%d}' FROM many
+        """)
+        old.execute(f"""
+            INSERT INTO notification_service_notification (recipient_id, title, message, notification_type, is_read, created_at)
+            SELECT id, 'À tous', '…', 'info', 0, '{NOW:%Y-%m-%d %H:%M:%S}' FROM accounts_user WHERE id >= 100
+        """)
+    assert run(here, file).notifications_added == 158
+    found = rows(here, "SELECT audience, recipient_count FROM notification_events ORDER BY id DESC LIMIT 1")
+    assert found == [([], 150)]
+
+
+def test_the_check_sees_other_words(here: Settings, file: Path) -> None:
+    run(here, file)
+    rows(
+        here,
+        """UPDATE notification_events SET texts = jsonb_set(texts, '{fr,message}', '"Ete a Besancon"')
+           WHERE texts->'fr'->>'title' = 'Maintenance' RETURNING 1""",
+    )
+    assert [(one.person, one.what) for one in differences(here, file)] == [("1", "words"), ("6", "words")]
+
+
 def test_a_second_run_adds_what_is_new_and_doubles_nothing(here: Settings, file: Path) -> None:
     run(here, file)
     before = counts(here)
@@ -164,7 +181,7 @@ def test_a_second_run_adds_what_is_new_and_doubles_nothing(here: Settings, file:
         0,
         0,
     )
-    assert counts(here) == before
+    assert counts(here) == before | {"audit_log": before["audit_log"] + 2}  # it begins and ends
 
     change(
         file,
@@ -195,24 +212,19 @@ def test_interrupted_anywhere_it_goes_on(here: Settings, file: Path, monkeypatch
     for stop_after in range(1, 6):
         calls = iter(range(1, 100))
 
-        def stopping(*arguments: Any, calls: Iterator[int] = calls, stop_after: int = stop_after) -> None:
-            write(*arguments)
+        def stopping(*arguments: Any, calls: Iterator[int] = calls, stop_after: int = stop_after) -> Added:
+            added = write(*arguments)
             if next(calls) == stop_after:
                 raise KeyboardInterrupt
+            return added
 
         monkeypatch.setattr(django_import, "add_notifications", stopping)
         with contextlib.suppress(KeyboardInterrupt):
             run(here, file)
     monkeypatch.setattr(django_import, "add_notifications", write)
     run(here, file)
-    assert counts(here) | {"groups": 0} == {
-        "users": 6,
-        "groups": 0,
-        "memberships": 7,
-        "notification_events": 4,
-        "notifications": 8,
-        "audit_log": 0,
-    }
+    found = counts(here)
+    assert [found[name] for name in ("users", "memberships", "notification_events", "notifications")] == [6, 7, 4, 8]
     assert rows(here, "SELECT recipient_count FROM notification_events ORDER BY id") == [(4,), (1,), (2,), (1,)]
     assert differences(here, file) == []
 
@@ -222,7 +234,7 @@ def test_a_dry_run_changes_nothing_and_counts_everything(here: Settings, file: P
     partitions = rows(here, "SELECT inhrelid::regclass::text FROM pg_inherits ORDER BY 1")
     report = run(here, file, dry_run=True)
     assert (report.people_added, report.notifications_taken, report.notifications_added) == (6, 8, 0)
-    assert report.refusals.counts == {TOO_OLD: 1}
+    assert report.remarks.counts == {TOO_OLD: 1}
     assert counts(here) == empty
     assert rows(here, "SELECT inhrelid::regclass::text FROM pg_inherits ORDER BY 1") == partitions
 
@@ -254,9 +266,9 @@ def test_broken_rows_are_refused_with_a_reason_and_the_rest_comes(here: Settings
     )
     report = run(here, file, replace(RULES, since=None))
     assert report.notifications_added == 9
-    assert sum(report.refusals.counts.values()) == 8
-    assert {reason.split(":")[0] for reason in report.refusals.counts} == {"notification", "person taken without role"}
-    assert report.refusals.examples["notification: nobody has the recipient's id"] == ["13"]
+    assert sum(report.remarks.counts.values()) == 8
+    assert {reason.split(":")[0] for reason in report.remarks.counts} == {"notification", "person taken without role"}
+    assert report.remarks.examples["notification: nobody has the recipient's id"] == ["13"]
     assert differences(here, file, replace(RULES, since=None)) == []
 
     mapped = run(here, file, replace(RULES, types={"reminder": "warning"}))
@@ -287,34 +299,24 @@ def test_the_earlier_database_is_only_read(here: Settings, file: Path) -> None:
     assert file.read_bytes() == before
 
 
-def test_the_command_imports_from_postgresql_and_checks(settings: Settings, here: Settings) -> None:
-    with new_database(settings) as database:
-        address = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        make_old(address)
-        dry = cli(here, address, "--dry-run", "--json")
-        assert dry.returncode == 0, dry.stderr
-        assert json.loads(dry.stdout)["notifications_taken"] == 8
+def test_the_command_imports_from_postgresql_and_checks(here: Settings, postgresql: str) -> None:
+    dry = cli(here, postgresql, "--dry-run", "--json")
+    assert dry.returncode == 0, dry.stderr
+    assert json.loads(dry.stdout)["notifications_taken"] == 8
 
-        missing = cli(here, address, "--check")
-        assert missing.returncode == 1
-        assert "6 people with 8 notifications compared: 6 differences." in missing.stdout
+    missing = cli(here, postgresql, "--check")
+    assert missing.returncode == 1
+    assert "6 people with 8 notifications compared: 6 differences." in missing.stdout
 
-        done = cli(here, address)
-        assert done.returncode == 0, done.stderr
-        assert "6 of 6 people added; 8 of 9 notifications, as 4 events" in done.stdout
-        assert "--all takes it" in done.stdout
-        assert rows(here, "SELECT actor, action, details FROM audit_log") == [
-            ("cli", "import.django", {"people": 6, "notifications": 8})
-        ]
+    done = cli(here, postgresql)
+    assert done.returncode == 0, done.stderr
+    assert "6 of 6 people added; 8 of 9 notifications, as 4 events" in done.stdout
+    assert "--all takes it" in done.stdout
+    assert rows(here, "SELECT actor, action, details FROM audit_log WHERE action = 'import.django' ORDER BY id") == [
+        ("cli", "import.django", {"state": "begun"}),
+        ("cli", "import.django", {"state": "ended", "people": 6, "notifications": 8}),
+    ]
 
-        same = cli(here, address, "--check", "--json")
-        assert same.returncode == 0, same.stdout
-        assert json.loads(same.stdout) == {"people": 6, "notifications": 8, "differences": 0, "first": []}
-
-
-@pytest.mark.parametrize("source", ["nonsense", "mysql://host/name"])
-def test_a_source_that_can_not_be_read_is_refused_in_one_line(here: Settings, source: str) -> None:
-    done = cli(here, source)
-    assert done.returncode == 1
-    assert "--source: expected postgresql://" in done.stderr
-    assert "Traceback" not in done.stderr
+    same = cli(here, postgresql, "--check", "--json")
+    assert same.returncode == 0, same.stdout
+    assert json.loads(same.stdout) == {"people": 6, "notifications": 8, "differences": 0, "first": []}
