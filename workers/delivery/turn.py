@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 from shared.database import transaction
@@ -44,27 +45,26 @@ def take_turn(channel: Channel) -> None:
 def _send(channel: Channel, held: Claim, rows: Sequence[Any], deadline: float) -> bool:
     """Send a claim; False when the turn is over. Whatever was not tried is given back."""
     left = [row.delivery_id for row in rows]
-    outcomes = channel.send(rows)
     down: str | None = None
     is_over = has_answered = False
-    while left and not is_over and time.monotonic() < deadline:
-        try:
-            delivery_id, outcome = next(outcomes)
-        except ChannelDown as error:
-            down, is_over = str(error), True
-            delivery_id, outcome = left[0], retry(down)
-        except Exception as error:  # a fault of ours, or the task's time is over: this one is to blame
-            log.exception("delivery_crashed", channel=channel.name, delivery_id=left[0])
-            is_over = True
-            delivery_id, outcome = left[0], retry(f"{type(error).__name__}: {error}")
-        left.remove(delivery_id)
-        with transaction() as session:
-            outcome = claiming.record(session, held, delivery_id, outcome)
-            if not (is_over or has_answered or outcome.status == "skipped"):
-                claiming.works(session, channel.name)
-                has_answered = True
-        _tell(channel, delivery_id, outcome)
-    outcomes.close()  # ends the provider's session
+    with closing(channel.send(rows)) as outcomes:  # its end is that of the provider's session, whatever fails here
+        while left and not is_over and time.monotonic() < deadline:
+            try:
+                delivery_id, outcome = next(outcomes)
+            except ChannelDown as error:
+                down, is_over = str(error), True
+                delivery_id, outcome = left[0], retry(down)
+            except Exception as error:  # a fault of ours, or the task's time is over: this one is to blame
+                log.exception("delivery_crashed", channel=channel.name, delivery_id=left[0])
+                is_over = True
+                delivery_id, outcome = left[0], retry(f"{type(error).__name__}: {error}")
+            left.remove(delivery_id)
+            with transaction() as session:
+                outcome = claiming.record(session, held, delivery_id, outcome)
+                if not (is_over or has_answered or outcome.status == "skipped"):
+                    claiming.works(session, channel.name)
+                    has_answered = True
+            _tell(channel, delivery_id, outcome)
     with transaction() as session:
         claiming.give_back(session, held, left)
         failures = claiming.rest(session, channel.name, down) if down is not None else 0
