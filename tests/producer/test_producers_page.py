@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
+from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from shared.catalog import load_catalog
 from shared.database import engine
-from shared.models import NotificationEvent
+from shared.events import EventDraft, record_event
+from shared.models import Base, NotificationEvent
 from shared.settings import Settings
 from tests.company import Company
 from tests.producer.integrations.test_sqlalchemy import Employee, Stage
@@ -58,11 +62,46 @@ def test_the_examples_run(company: Company, settings: Settings) -> None:
         ] == ["created", "approved", None, None, "status_changed"]
 
 
+def test_an_event_joins_the_session_of_the_example(company: Company, settings: Settings) -> None:
+    company.person("42", "role_rh", "stage_123")
+    address = "postgresql+psycopg2://user:password@localhost/stagebloom"
+    assert address in BLOCKS[2]
+    found: dict[str, Any] = {}
+    exec(compile(BLOCKS[2].replace(address, settings.database), "producers.md", "exec"), found)
+    found["engine"].dispose()
+    with Session(engine(settings)) as session:
+        assert session.scalars(select(NotificationEvent.id)).all() == [found["event_id"]]
+    assert not hasattr(found["event"], "wait")
+
+
+def test_the_tables_that_it_names_are_ours() -> None:
+    named = re.findall(r"`(\w+)`", PAGE.split("Ours stand in its schema `public`:")[1].split("[more]")[0])
+    assert len(named) > 5
+    assert set(named) <= {*Base.metadata.tables, "alembic_version"}
+
+
+def test_the_catalogue_that_it_shows_is_taken(
+    company: Company, settings: Settings, session: Session, tmp_path: Path
+) -> None:
+    company.person("42", "role_accounting", "entreprise_7")
+    file = tmp_path / "catalog.json"
+    file.write_text(re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)[0])
+    own = settings.model_copy(update={"catalog_file": file})
+    data = {"number": 9, "buyer_id": "42", "company_id": 7}
+    event = record_event(session, EventDraft(event_type="invoice", data=data), own)
+    assert (event.category, event.notification_type) == ("BILLING", "info")
+    assert event.audience == [["role_accounting"], ["user_42"]]
+    assert event.texts["en"]["message"] == "Invoice 9 has arrived."
+    event = record_event(session, EventDraft(event_type="invoice", data={**data, "action": "overdue"}), own)
+    assert (event.notification_type, event.texts["en"]["title"]) == ("warning", "New invoice")
+    assert event.audience == [["role_accounting", "entreprise_7"]]
+
+
 def test_the_watches_can_be_made() -> None:
     from producer.integrations.sqlalchemy import unwatch
 
     try:
-        exec(compile(BLOCKS[2], "producers.md", "exec"), {"Employee": Employee, "Stage": Stage})
+        exec(compile(BLOCKS[3], "producers.md", "exec"), {"Employee": Employee, "Stage": Stage})
     finally:
         unwatch(Employee)
         unwatch(Stage)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+
+import pytest
 
 import celeryconfig
 from shared import tasks as names
@@ -45,6 +48,16 @@ def test_beat_runs_and_cleans_up_once_an_hour() -> None:
     assert re.search(r"^beat: celery .*--app workers\.app beat ", (ROOT / "Procfile").read_text(), re.MULTILINE)
     assert celeryconfig.beat_schedule["clean-up"]["task"] == names.CLEAN_UP
     assert celeryconfig.beat_schedule["clean-up"]["schedule"] == 3600
+
+
+@pytest.mark.parametrize(("data_dir", "schedule"), [("/srv/x", "/srv/x"), ("", ".data"), (None, ".data")])
+def test_beat_s_schedule_stands_in_data_dir_or_where_that_is_by_default(data_dir: str | None, schedule: str) -> None:
+    written = re.findall(r"--schedule (\S+)", (ROOT / "Procfile").read_text())[0]
+    environment = {} if data_dir is None else {"DATA_DIR": data_dir}
+    shown = subprocess.run(
+        ["sh", "-c", f"printf %s {written}"], env=environment, capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == f"{schedule}/beat-schedule"
 
 
 def test_tasks_end_before_the_broker_would_deliver_them_again() -> None:
