@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -100,6 +100,12 @@ def record_event(session: Session, draft: EventDraft, settings: Settings | None 
     event = session.scalars(INSERT, values).one() if draft.idempotency_key is None else _record_once(session, values)
     log_faults(event.id, event.template_faults)
     return event
+
+
+def is_repeated(session: Session, event: NotificationEvent) -> bool:
+    """Whether `record_event` found this event recorded before, in another transaction, by its idempotency key."""
+    # `created_at` is when the transaction that made it began: another one's, if the key was known.
+    return bool(event.created_at != session.scalar(select(func.now())))
 
 
 def put_into_words(values: dict[str, Any], find_active: templates.FindActive, settings: Settings) -> None:
