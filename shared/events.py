@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from shared.models import FORMATS, NOTIFICATION_TYPES, PRIORITIES, NotificationE
 from shared.rich import PLAIN, RICH, clean_rich, plain_text
 from shared.settings import LOCALE, Settings, get_settings
 from shared.texts import MAX_TITLE, check_line, check_message, check_text, is_storable, is_web_link, one_line, readable
+from shared.texts import fold as fold  # noqa: PLC0414  # known by this name to others, too
 
 MAX_DATA_BYTES = 16_384  # of JSON: a frame stays far below a connection's buffer
 MAX_LINK = 2000  # characters
@@ -182,12 +182,6 @@ def _content_hash(values: Mapping[str, Any], source_user: object) -> str:
     said = {**values, "audience": sorted(values["audience"]), "exclude": sorted(values["exclude"])}
     canonical = json.dumps([said, str(source_user)], sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def fold(value: str) -> str:
-    """A text as it is searched: without accents and case."""
-    decomposed = unicodedata.normalize("NFKD", value)
-    return "".join(letter for letter in decomposed if not unicodedata.combining(letter)).casefold()
 
 
 def _texts(draft: EventDraft, settings: Settings) -> dict[str, dict[str, str]]:

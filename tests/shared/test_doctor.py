@@ -161,6 +161,16 @@ def test_a_role_that_a_setting_misspells_is_noted(company: Company, settings: Se
     assert finding.details["roles"] == ["RH"]
 
 
+def test_roles_that_differ_only_in_case_or_accents_are_named_together(company: Company, settings: Settings) -> None:
+    for n, role in enumerate(("stagiaire", "STAGIAIRE", "élève", "eleve", "admin", "rh")):
+        company.person(str(n), f"role_{role}")
+    findings = list(people.check_people(settings))
+    assert sorted((one.level, one.message) for one in findings if one.check == "roles") == [
+        ("note", "differ only in letter case or accents: STAGIAIRE and stagiaire"),
+        ("note", "differ only in letter case or accents: eleve and élève"),
+    ]
+
+
 def test_events_that_nobody_takes_are_wrong_and_young_ones_are_not(company: Company, settings: Settings) -> None:
     company.groups("role_rh")
     (event_id,) = record(settings, "role_rh")
