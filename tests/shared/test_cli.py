@@ -246,6 +246,7 @@ def test_the_table_of_settings_is_for_people_and_hides_passwords(settings: Setti
 def test_settings_are_shown_without_any_server(tmp_path: Path) -> None:
     shown = json.loads(answered("settings", "--json", DATA_DIR=str(tmp_path)))
     assert shown["DATABASE_URL"] is None
+    assert shown["PUBLIC_URL"] == "http://127.0.0.1:8000"
     assert shown["DATA_DIR"] == str(tmp_path)
 
 
