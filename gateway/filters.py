@@ -13,9 +13,9 @@ from datetime import UTC, date, datetime, time
 from sqlalchemy import ColumnElement
 
 from shared.errors import InvalidInput
-from shared.events import fold
 from shared.ids import MAX_EVENT_ID, SEQUENCE_BITS, first_event_id_at
 from shared.models import NOTIFICATION_TYPES, Notification, NotificationEvent
+from shared.texts import fold
 
 DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE = 20, 100
 MAX_OFFSET = 10_000  # rows that a page number may skip; a cursor skips any number at once

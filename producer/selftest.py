@@ -111,7 +111,9 @@ class Run:
         except urllib.error.HTTPError as error:
             raise Failed(f"{method} {API}{path}: HTTP {error.code}") from None
         except (OSError, ValueError) as error:
-            raise Failed(f"{method} {address}: {error} (is `web` running? is PUBLIC_URL right?)") from None
+            raise Failed(
+                f"{method} {address}: {error} (is `web` running? is PUBLIC_URL right, or PORT that of `web`?)"
+            ) from None
 
     def token(self, person: str) -> str:
         return issue_token(self.settings, self.name(person), TOKEN_SECONDS)

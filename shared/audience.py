@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 
 from shared.errors import InvalidAudience, UnknownGroup
 from shared.models import EVERYONE, ROLE, USER
+from shared.texts import fold
 
 NAME = re.compile(r"[^\s&|,;!()\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 NAME_EXPECTED = "a group name of 1 to 200 characters without spaces, & | , ; ! ( )"
@@ -153,14 +154,36 @@ UNKNOWN = text("""
     ORDER BY name LIMIT 21
 """)
 
+# One pass over the groups, for a refusal only. PostgreSQL knows no accents: roles, which are few, are compared here.
+SIMILAR = text("""
+    SELECT name FROM groups WHERE starts_with(name, :role) OR lower(name) = ANY(CAST(:lowered AS text[]))
+    ORDER BY name LIMIT 1000
+""")
+
 
 def refuse_unknown(session: Session, audience: Audience) -> None:
     """Raises: UnknownGroup naming the groups and people nobody has recorded. An empty group is fine."""
     unknown = list(session.scalars(UNKNOWN, {"names": sorted(audience.groups), "everyone": EVERYONE, "user": USER}))
     if unknown:
         shown = ", ".join(unknown[:20]) + (", …" if len(unknown) > 20 else "")
+        people = [name for name in unknown if name.startswith(USER)]
+        groups = [name for name in unknown if not name.startswith(USER)]
+        expected = " and ".join([*(["groups"] if groups else []), *(["people"] if people else [])])
+        meant = _meant(session, groups) if groups else []
+        hints = [
+            *([f"did you mean {', '.join(meant)}?"] if meant else []),
+            *(["Groups are made known with Directory.add_groups()"] if groups else []),
+            *(["People are recorded with Directory.upsert_people() or POST people/"] if people else []),
+        ]
         raise UnknownGroup(
-            f"audience: expected known groups, got {shown}. Groups are made known with Directory.add_groups()",
+            f"audience: expected known {expected}, got {shown}" + ("; " if meant else ". ") + " ".join(hints),
             field="audience",
             unknown=unknown[:20],
         )
+
+
+def _meant(session: Session, unknown: list[str]) -> list[str]:
+    """Known groups that differ only in case, and roles that differ only in case or accents."""
+    values = {"role": ROLE, "lowered": [name.lower() for name in unknown]}
+    wanted = {fold(name) for name in unknown}
+    return [name for name in session.scalars(SIMILAR, values) if fold(name) in wanted]

@@ -194,7 +194,7 @@ def token(person: tuple[str, ...], role: str | None, limit: int | None, lifetime
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="print JSON: {NAME: value}")
 def settings(as_json: bool) -> None:
-    """Print every setting in effect, the addresses of the embedded servers included."""
+    """Print every setting in effect, the addresses of the embedded servers and of the gateway included."""
     current = get_settings()
     values = {environment_name(name): _shown(current, name) for name in Settings.model_fields}
     if as_json:
@@ -218,6 +218,8 @@ def _shown(current: Settings, name: str) -> Any:
         except NotificationError:
             return None  # no server is running
         return address.replace("postgresql+psycopg2://", "postgresql://")
+    if name == "public_url":
+        return current.public_address
     if name == "demo":
         return current.is_demo
     value = getattr(current, name)

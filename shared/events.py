@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
@@ -31,6 +30,7 @@ from shared.models import FORMATS, NOTIFICATION_TYPES, PRIORITIES, NotificationE
 from shared.rich import PLAIN, RICH, clean_rich, plain_text
 from shared.settings import LOCALE, Settings, get_settings
 from shared.texts import MAX_TITLE, check_line, check_message, check_text, is_storable, is_web_link, one_line, readable
+from shared.texts import fold as fold  # noqa: PLC0414  # known by this name to others, too
 
 MAX_DATA_BYTES = 16_384  # of JSON: a frame stays far below a connection's buffer
 MAX_LINK = 2000  # characters
@@ -100,6 +100,12 @@ def record_event(session: Session, draft: EventDraft, settings: Settings | None 
     event = session.scalars(INSERT, values).one() if draft.idempotency_key is None else _record_once(session, values)
     log_faults(event.id, event.template_faults)
     return event
+
+
+def is_repeated(session: Session, event: NotificationEvent) -> bool:
+    """Whether `record_event` found this event recorded before, in another transaction, by its idempotency key."""
+    # `created_at` is when the transaction that made it began: another one's, if the key was known.
+    return bool(event.created_at != session.scalar(select(func.now())))
 
 
 def put_into_words(values: dict[str, Any], find_active: templates.FindActive, settings: Settings) -> None:
@@ -176,12 +182,6 @@ def _content_hash(values: Mapping[str, Any], source_user: object) -> str:
     said = {**values, "audience": sorted(values["audience"]), "exclude": sorted(values["exclude"])}
     canonical = json.dumps([said, str(source_user)], sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def fold(value: str) -> str:
-    """A text as it is searched: without accents and case."""
-    decomposed = unicodedata.normalize("NFKD", value)
-    return "".join(letter for letter in decomposed if not unicodedata.combining(letter)).casefold()
 
 
 def _texts(draft: EventDraft, settings: Settings) -> dict[str, dict[str, str]]:

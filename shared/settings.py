@@ -1,7 +1,7 @@
 """The configuration: the environment, read once, checked together.
 
 With no DATABASE_URL and no REDIS_URL the addresses are those of the embedded servers, which
-`stagebloom run` writes to DATA_DIR/servers.json. All faults are reported in one message.
+`stagebloom run` writes to DATA_DIR/servers.json, as it does where its gateway is reached. All faults are reported in one message.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class Settings(BaseModel):
     host: str = Field("127.0.0.1", alias="HOST", description="address the gateway listens on")
     port: int = Field(8000, alias="PORT", ge=1, le=65535, description="port the gateway listens on")
     public_url: OriginOrNone = Field(
-        None, alias="PUBLIC_URL", description="address that browsers reach the gateway at; none: http://HOST:PORT"
+        None,
+        alias="PUBLIC_URL",
+        description="address that browsers reach the gateway at; none: http://HOST:PORT, or that of the running `stagebloom run`",
     )
     database_url: PostgresqlOrNone = Field(
         None, repr=False, alias="DATABASE_URL", description="PostgreSQL; none: the embedded server"
@@ -242,10 +244,20 @@ class Settings(BaseModel):
 
     @property
     def public_address(self) -> str:
-        """Where browsers reach the gateway: PUBLIC_URL, or else where it listens."""
+        """Where browsers reach the gateway: PUBLIC_URL, or else where it listens.
+
+        With none of PUBLIC_URL, HOST and PORT set: where the last `stagebloom run` on DATA_DIR had its gateway.
+        """
         if self.public_url:
             return self.public_url
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # "all" is no address to call
+        if self.model_fields_set.isdisjoint(("host", "port")) and (recorded := self._recorded("public_address")):
+            return recorded
+        return self.local_address
+
+    @property
+    def local_address(self) -> str:
+        """Where a browser on this machine finds a gateway that listens on HOST and PORT."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(self.host, self.host)  # "all" is no address
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     @property
@@ -256,10 +268,17 @@ class Settings(BaseModel):
         return self.embedded_database and self.host in ("127.0.0.1", "localhost", "::1")
 
     def _embedded(self, name: str, key: str) -> str:
+        address = self._recorded(name)
+        if address is None:
+            raise SettingsError(NO_SERVERS.format(data_dir=self.data_dir, key=key), key=key)
+        return address
+
+    def _recorded(self, name: str) -> str | None:
+        """What `stagebloom run` has written to DATA_DIR, if it has."""
         try:
             return str(json.loads((self.data_dir / SERVERS_FILE).read_text())[name])
         except (OSError, KeyError, ValueError, TypeError):
-            raise SettingsError(NO_SERVERS.format(data_dir=self.data_dir, key=key), key=key) from None
+            return None
 
     def signing_key(self) -> str:
         """SECRET_KEY, or one that is made once and kept in DATA_DIR (readable by this user only)."""

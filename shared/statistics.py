@@ -47,7 +47,8 @@ WAITING = text("""
            (SELECT count(*) FROM (SELECT FROM notification_events WHERE status = 'planned' LIMIT :most) AS found) AS planned,
            (SELECT count(*) FROM (SELECT FROM event_batches WHERE stored_at IS NULL LIMIT :most) AS found) AS unstored_batches,
            (SELECT count(*) FROM (SELECT FROM event_batches WHERE stored_at IS NOT NULL AND published_at IS NULL LIMIT :most) AS found)
-               AS unpublished_batches
+               AS unpublished_batches,
+           (SELECT count(*) FROM (SELECT FROM deliveries WHERE status IN ('pending', 'sending') LIMIT :most) AS found) AS pending_deliveries
 """)
 OLDEST = text("""
     SELECT extract(epoch FROM clock_timestamp() - created_at)::float FROM notification_events

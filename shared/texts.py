@@ -31,6 +31,12 @@ def is_storable(value: str) -> bool:
     return UNSTORABLE.search(value) is None
 
 
+def fold(value: str) -> str:
+    """A text as it is searched and compared: without accents and case."""
+    decomposed = unicodedata.normalize("NFKD", value)
+    return "".join(letter for letter in decomposed if not unicodedata.combining(letter)).casefold()
+
+
 def is_blank(value: str) -> bool:
     """Whether a text shows nothing at all."""
     return all(unicodedata.category(letter) in EMPTY for letter in value)

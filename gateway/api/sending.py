@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint, request
-from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from gateway.api.body import Field, json_object
@@ -23,7 +22,7 @@ from shared import audit
 from shared.audience import parse_term, role_terms
 from shared.doorbell import ring
 from shared.errors import InvalidAudience
-from shared.events import EventDraft, record_event
+from shared.events import EventDraft, is_repeated, record_event
 from shared.models import EVERYONE, NotificationEvent
 from shared.tasks import PROCESS_EVENT
 
@@ -100,12 +99,11 @@ def record_draft(draft: EventDraft, action: str) -> tuple[dict[str, Any], int]:
 
     def work(session: Session) -> tuple[NotificationEvent, bool]:
         event = record_event(session, draft, settings)
-        # `created_at` is when the transaction that made it began: another one's, if the key was known.
-        is_repeated = event.created_at != session.scalar(select(func.now()))
-        if not is_repeated:
+        repeated = is_repeated(session, event)
+        if not repeated:
             audit.record_send(session, actor, action, event)
-        return event, is_repeated
+        return event, repeated
 
-    event, is_repeated = in_transaction(settings, work)
+    event, repeated = in_transaction(settings, work)
     ring(PROCESS_EVENT, settings)  # after the commit; a broker that is away costs the sweep's delay
-    return {"event_id": event.id, "status": event.status, "repeated": is_repeated}, 202
+    return {"event_id": event.id, "status": event.status, "repeated": repeated}, 202

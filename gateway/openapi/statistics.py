@@ -54,6 +54,7 @@ class Queue(Answer):
     planned: int
     unstored_batches: int
     unpublished_batches: int
+    pending_deliveries: int = Field(description="mails and webhooks to be sent; counted up to 10,000")
     oldest_unprocessed_seconds: float | None
     broker: dict[str, int] | None = Field(description="messages waiting; null when the broker does not answer")
 
@@ -127,7 +128,7 @@ DOORS = {
                 "gateways": [{"name": "host-1", "started_at": MOMENT, "connections": 3}],
             },
             "queue": {
-                "pending": 0, "pending_bulk": 0, "planned": 0, "unstored_batches": 0, "unpublished_batches": 0,
+                "pending": 0, "pending_bulk": 0, "planned": 0, "unstored_batches": 0, "unpublished_batches": 0, "pending_deliveries": 0,
                 "oldest_unprocessed_seconds": None, "broker": {"events": 0, "bulk": 0},
             },
             "times": {"store": TIMES, "socket": TIMES},

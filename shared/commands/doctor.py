@@ -20,7 +20,7 @@ MARKS = {"ok": ("✓", "green"), "note": ("•", "yellow"), "wrong": ("✗", "re
 def doctor(as_json: bool) -> None:
     """Look at everything, say what is wrong and how to mend it.
 
-    Servers, a WebSocket through PUBLIC_URL, roles, events, queues, indexes, partitions, clocks, versions.
+    Servers, a WebSocket through PUBLIC_URL, roles, events, deliveries, queues, indexes, partitions, clocks, versions.
     Changes nothing. Exits with 1 when something is wrong.
     """
     console = Console(highlight=False)

@@ -11,7 +11,7 @@ from shared.audience import Term, role_terms
 from shared.audit import COMMAND_LINE, Actor, record_send
 from shared.database import transaction
 from shared.doorbell import ring
-from shared.events import EventDraft, record_event
+from shared.events import EventDraft, is_repeated, record_event
 from shared.models import NOTIFICATION_TYPES, PRIORITIES
 from shared.tasks import PROCESS_EVENT
 
@@ -52,10 +52,15 @@ def send(
     draft = EventDraft(audience=audience, exclude=exclude, data=_json_object(data), source="cli", **said)
     with transaction() as session:
         event = record_event(session, draft)
-        record_send(session, Actor(COMMAND_LINE), "notification.send", event)
+        repeated = is_repeated(session, event)
+        if not repeated:
+            record_send(session, Actor(COMMAND_LINE), "notification.send", event)
     is_rung = ring(PROCESS_EVENT)
     if as_json:
-        click.echo(json.dumps({"event_id": event.id, "status": event.status, "broker": is_rung}))
+        click.echo(json.dumps({"event_id": event.id, "status": event.status, "repeated": repeated, "broker": is_rung}))
+        return
+    if repeated:
+        click.echo(f"event {event.id} was recorded before: nothing is sent again")
         return
     waits = "" if is_rung else "; the broker has not answered yet: it goes out by itself"
     click.echo(f"event {event.id} recorded{waits}")

@@ -1,11 +1,12 @@
 """What `stagebloom doctor` looks at: each check says what it found, what is wrong with it and how to mend it.
 
-    servers.py   PostgreSQL, Redis, the broker: do they answer, is there room
-    public.py    a real WebSocket through the address that browsers use
-    people.py    roles that match nobody, people without a role
-    pipeline.py  events and batches that stand still or failed, queues, duplicates and loops
-    storage.py   indexes and partitions
-    versions.py  clocks, versions, migrations
+    servers.py     PostgreSQL, Redis, the broker: do they answer, is there room
+    public.py      a real WebSocket through the address that browsers use
+    people.py      roles that match nobody, people without a role
+    pipeline.py    events and batches that stand still or failed, queues, duplicates and loops
+    deliveries.py  mail and webhook: channels that rest, what waits for long or failed
+    storage.py     indexes and partitions
+    versions.py    clocks, versions, migrations
 
 Checks only look. One that can't be made because a server is away says so and stops no other.
 """
@@ -68,7 +69,7 @@ def looking(settings: Settings, look: Callable[[Session], Iterator[Finding]]) ->
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Make every check, in the order of the list above."""
-    from shared.doctor import people, pipeline, public, servers, storage, versions
+    from shared.doctor import deliveries, people, pipeline, public, servers, storage, versions
 
     is_database_away = False
     for name, check, needs_database in (
@@ -80,6 +81,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         ("clock", versions.check_clock, True),
         ("roles", people.check_people, True),
         ("events", pipeline.check_events, True),
+        ("deliveries", deliveries.check_deliveries, True),
         ("duplicates", pipeline.check_duplicates, True),
         ("indexes", storage.check_indexes, True),
         ("partitions", storage.check_partitions, True),

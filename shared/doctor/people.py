@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from shared.doctor import Finding, fine, looking, note, wrong
 from shared.models import ROLE
 from shared.settings import Settings
+from shared.texts import fold
 
 SHOWN = 10
 ROLES = text("""
@@ -54,7 +55,15 @@ def _look(session: Session, settings: Settings) -> Iterator[Finding]:
             "Correct the setting, or record the role.",
             roles=unknown,
         )
-    if not empty and not unknown:
+    alike = _alike(roles)
+    for names in alike:
+        yield note(
+            "roles",
+            f"differ only in letter case or accents: {' and '.join(names)}",
+            "What is sent to one does not reach the people of the other: give all of them one with Directory.set_roles().",
+            roles=names,
+        )
+    if not empty and not unknown and not alike:
         yield fine("roles", f"every role is held: {_some(list(roles))}", roles=list(roles))
     without = list(session.scalars(WITHOUT, {"role": ROLE}))
     if len(without) == people:
@@ -75,6 +84,14 @@ def _look(session: Session, settings: Settings) -> Iterator[Finding]:
         )
     else:
         yield fine("people", f"{people:,} active people, each with a role", count=people)
+
+
+def _alike(names: Iterable[str]) -> list[list[str]]:
+    """Names that a person would take for the same, together."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(fold(name), []).append(name)
+    return [sorted(same) for same in found.values() if len(same) > 1]
 
 
 def _some(names: list[str]) -> str:

@@ -16,7 +16,7 @@ from shared.tokens import can_issue_tokens, issue_token
 
 SOMEONE = text("SELECT external_id FROM users WHERE is_active ORDER BY id LIMIT 1")
 TOKEN_SECONDS = 60
-REMEDY = "Is `web` running? Is PUBLIC_URL where browsers reach it? A proxy must pass Upgrade and Connection on /ws/notifications/."
+REMEDY = "Is `web` running? Is that where browsers reach it? If not, set PUBLIC_URL, or PORT as `web` has it. A proxy must pass Upgrade and Connection on /ws/notifications/."
 
 
 def check_websocket(settings: Settings) -> Iterator[Finding]:

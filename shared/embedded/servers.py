@@ -96,6 +96,11 @@ class EmbeddedServers:
         )
         return prepared
 
+    def remember(self, **known: str) -> None:
+        """Write more to servers.json, for whoever asks from another shell; DATA_DIR is locked by `prepare`."""
+        file = self.data.path / SERVERS_FILE
+        write_private(file, json.dumps({**_read_addresses(file), **known}, indent=2) + "\n")
+
     def start(self) -> Self:
         """Start what is not running and wait until it answers.
 

@@ -34,12 +34,6 @@ def check_port(settings: Settings) -> None:
         ) from None
 
 
-def address_of(settings: Settings) -> str:
-    """Where a browser on this machine finds the gateway."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(settings.host, settings.host)
-    return f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
-
-
 def what_is_missing(settings: Settings, commands: Mapping[str, str]) -> Callable[[], list[str]]:
     """A question: which of these programs don't answer yet?
 
@@ -57,7 +51,7 @@ def what_is_missing(settings: Settings, commands: Mapping[str, str]) -> Callable
 
 
 def _gateway_is_ready(settings: Settings) -> bool:
-    connection = http.client.HTTPConnection(address_of(settings).removeprefix("http://"), timeout=ANSWER_SECONDS)
+    connection = http.client.HTTPConnection(settings.local_address.removeprefix("http://"), timeout=ANSWER_SECONDS)
     try:
         connection.request("GET", "/readyz")
         return connection.getresponse().status == 200

@@ -28,7 +28,7 @@ from shared.supervisor.loop import Loop, StopRequested
 from shared.supervisor.output import Output
 from shared.supervisor.procfile import read_procfile
 from shared.supervisor.program import Program
-from shared.supervisor.readiness import address_of, check_port, what_is_missing
+from shared.supervisor.readiness import check_port, what_is_missing
 
 PROCFILE = Path(__file__).parents[2] / "Procfile"
 PROGRAMS_GRACE_SECONDS = 30.0
@@ -106,7 +106,9 @@ def _run(
     if os.geteuid() == 0:
         output.say(NOTE_ON_ROOT)
     try:
-        for server in servers.prepare():
+        prepared = servers.prepare()
+        servers.remember(public_address=settings.public_url or settings.local_address)
+        for server in prepared:
             kept.append(_kept(server))
             loop.start(kept[-1])
             output.say(f"starting {server.name}")
@@ -122,7 +124,7 @@ def _run(
         step = Program("readiness", partial(_wait_for_answers, missing), is_kept=False)
         if loop.run_step(step) != 0:
             raise Unavailable(f"whether everything answers could not be asked (see {output.path(step.name)})")
-        output.announce(f"StageBloom is running at {address_of(settings)}/   (Ctrl-C stops it)")
+        output.announce(f"StageBloom is running at {settings.local_address}/   (Ctrl-C stops it)")
         loop.run_until_stopped()
     except StopRequested:
         pass

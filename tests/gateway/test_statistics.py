@@ -168,8 +168,14 @@ def test_what_waits_and_for_how_long(client: FlaskClient, company: Company, sett
             ),
             {"id": event_id},
         )
+        for status in ("pending", "sending", "sent"):
+            session.execute(
+                text("INSERT INTO deliveries (event_id, channel, status) VALUES (:id, :channel, :status)"),
+                {"id": event_id, "channel": f"to {status}", "status": status},
+            )
     queue_now = get(client, company, "1", SYSTEM)["queue"]
     assert queue_now["pending"] == 1
+    assert queue_now["pending_deliveries"] == 2
     assert 90 <= queue_now["oldest_unprocessed_seconds"] < 120
 
 
@@ -208,6 +214,7 @@ def test_the_commands_print_what_the_api_says(company: Company, settings: Settin
         (stats, "webhook"),
         (connections, "1 connections of 1 people"),
         (queue, "oldest unprocessed"),
+        (queue, "pending deliveries"),
     ):
         outcome = CliRunner().invoke(command, [])
         assert outcome.exit_code == 0, outcome.output

@@ -178,3 +178,27 @@ def test_many_unknown_names_are_cut_short(session: Session) -> None:
         refuse_unknown(session, parse_audience(f"stage_{n:04}" for n in range(1000)))
     assert len(refused.value.details["unknown"]) == 20
     assert "…" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "untold"),
+    [
+        (
+            "user_9999",
+            "expected known people, got user_9999. People are recorded with Directory.upsert_people()",
+            "add_g",
+        ),
+        ("role_RH", "got role_RH; did you mean role_rh? Groups", "upsert_people"),
+        ("role_eleve", "did you mean role_élève?", "role_rh"),
+        ("Stage_1", "did you mean stage_1?", "role_"),
+        ("survey_7", "got survey_7. Groups are made known with Directory.add_groups()", "did you mean"),
+    ],
+)
+def test_the_refusal_says_what_to_do_about_this_name(
+    company: Company, session: Session, name: str, told: str, untold: str
+) -> None:
+    company.groups("role_rh", "role_élève", "stage_1")
+    with pytest.raises(UnknownGroup) as refused:
+        refuse_unknown(session, parse_audience(name))
+    assert told in refused.value.message
+    assert untold not in refused.value.message

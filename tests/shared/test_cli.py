@@ -172,7 +172,12 @@ def test_what_is_sent_is_recorded_and_rung_for(company: Company) -> None:
 def test_a_key_sends_once_and_the_priority_and_type_are_kept(company: Company) -> None:
     company.person("42", "role_rh")
     options = ("--role", "rh", "--priority", "critical", "--event-type", "demande", "--idempotency-key", "once")
-    assert sent(*options)["event_id"] == sent(*options)["event_id"]
+    first, second = sent(*options), sent(*options)
+    assert first["event_id"] == second["event_id"]
+    assert (first["repeated"], second["repeated"]) == (False, True)
+    said = answered("send", "--title", "T", "--message", "M", *options)
+    assert said.strip() == f"event {first['event_id']} was recorded before: nothing is sent again"
+    assert company.count("audit_log") == 1, "what sends nothing is no act"
     (row,) = [json.loads(line) for line in answered("events", "list", "--type", "demande", "--json").splitlines()]
     assert json.loads(answered("events", "show", str(row["id"]), "--json"))["priority"] == "critical"
     assert answered("events", "list", "--status", "failed", "--json") == ""
@@ -241,6 +246,7 @@ def test_the_table_of_settings_is_for_people_and_hides_passwords(settings: Setti
 def test_settings_are_shown_without_any_server(tmp_path: Path) -> None:
     shown = json.loads(answered("settings", "--json", DATA_DIR=str(tmp_path)))
     assert shown["DATABASE_URL"] is None
+    assert shown["PUBLIC_URL"] == "http://127.0.0.1:8000"
     assert shown["DATA_DIR"] == str(tmp_path)
 
 

@@ -17,6 +17,7 @@ from shared.database import engine, transaction
 from shared.doctor import (
     Check,
     Finding,
+    deliveries,
     examine,
     people,
     pipeline,
@@ -86,6 +87,7 @@ def test_a_running_system_is_healthy(system: System, company: Company, settings:
         "events",
         "batches",
         "failed",
+        "deliveries",
         "duplicates",
         "indexes",
         "partitions",
@@ -159,6 +161,16 @@ def test_a_role_that_a_setting_misspells_is_noted(company: Company, settings: Se
     assert finding.details["roles"] == ["RH"]
 
 
+def test_roles_that_differ_only_in_case_or_accents_are_named_together(company: Company, settings: Settings) -> None:
+    for n, role in enumerate(("stagiaire", "STAGIAIRE", "élève", "eleve", "admin", "rh")):
+        company.person(str(n), f"role_{role}")
+    findings = list(people.check_people(settings))
+    assert sorted((one.level, one.message) for one in findings if one.check == "roles") == [
+        ("note", "differ only in letter case or accents: STAGIAIRE and stagiaire"),
+        ("note", "differ only in letter case or accents: eleve and élève"),
+    ]
+
+
 def test_events_that_nobody_takes_are_wrong_and_young_ones_are_not(company: Company, settings: Settings) -> None:
     company.groups("role_rh")
     (event_id,) = record(settings, "role_rh")
@@ -199,6 +211,61 @@ def test_failed_events_are_wrong_for_a_week(company: Company, settings: Settings
         settings, "UPDATE notification_events SET id = :id", id=first_event_id_at(datetime.now(UTC) - timedelta(days=8))
     )
     assert found(pipeline.check_events, settings)["failed"].level == "ok"
+
+
+def deliver(settings: Settings, channel: str, status: str, reason: str | None, ago: str) -> None:
+    (event_id,) = record(settings, "role_rh")
+    run(
+        settings,
+        "INSERT INTO deliveries (event_id, channel, status, reason, next_attempt_at, created_at, finished_at)"
+        " VALUES (:id, :channel, :status, :reason, now() - :ago ::interval, now() - :ago ::interval, now() - :ago ::interval)",
+        id=event_id,
+        channel=channel,
+        status=status,
+        reason=reason,
+        ago=ago,
+    )
+
+
+def test_a_channel_that_rests_is_wrong_and_says_until_when_and_why(company: Company, settings: Settings) -> None:
+    run(
+        settings,
+        "UPDATE delivery_channels SET failures = 3, paused_until = '2100-01-01 12:00Z', error = 'no route' WHERE channel = 'email'",
+    )
+    finding = found(deliveries.check_deliveries, settings)["deliveries"]
+    assert finding.level == "wrong"
+    assert finding.message == "email rests after 3 failures in a row, until 2100-01-01T12:00:00Z: no route"
+    run(settings, "UPDATE delivery_channels SET failures = 0, paused_until = NULL, error = NULL")
+    assert found(deliveries.check_deliveries, settings)["deliveries"].level == "ok"
+
+
+def test_deliveries_that_wait_for_long_are_wrong_and_young_ones_are_not(company: Company, settings: Settings) -> None:
+    company.groups("role_rh")
+    deliver(settings, "webhook", "pending", None, "1 minute")
+    assert found(deliveries.check_deliveries, settings)["deliveries"].level == "ok"
+    deliver(settings, "webhook", "pending", None, "1 hour")
+    finding = found(deliveries.check_deliveries, settings)["deliveries"]
+    assert (finding.level, finding.details["channel"], finding.details["count"]) == ("wrong", "webhook", 2)
+    assert "WEBHOOK_URL" in finding.remedy
+    run(settings, "UPDATE deliveries SET next_attempt_at = now()")
+    assert found(deliveries.check_deliveries, settings)["deliveries"].level == "ok", (
+        "what was replayed waits since then"
+    )
+
+
+@pytest.mark.parametrize(("ago", "level"), [("1 hour", "wrong"), ("3 days", "note"), ("8 days", "ok")])
+def test_failed_deliveries_are_wrong_for_a_day_and_told_for_a_week(
+    company: Company, settings: Settings, ago: str, level: str
+) -> None:
+    company.groups("role_rh")
+    deliver(settings, "email", "failed", "refused", ago)
+    deliver(settings, "webhook", "failed", "gone", ago)
+    finding = found(deliveries.check_deliveries, settings)["deliveries"]
+    assert finding.level == level
+    if level != "ok":
+        assert finding.message == "failed within a week: 1 email (refused), 1 webhook (gone)"
+        assert "deliveries list --status failed" in finding.remedy
+        assert "replay" in finding.remedy
 
 
 def test_a_sender_in_a_loop_is_noted_and_a_busy_one_is_not(company: Company, settings: Settings) -> None:

@@ -9,9 +9,10 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from shared.errors import InvalidInput, TooLarge, UnknownGroup
-from shared.events import EventDraft, fold, record_event
+from shared.events import EventDraft, record_event
 from shared.models import NotificationEvent
 from shared.settings import Settings
+from shared.texts import fold
 from tests.company import Company
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, inspect, text
 from sqlalchemy.orm import Session
 
 from shared import migrations
-from shared.errors import InvalidInput, Unavailable
+from shared.errors import InvalidInput, SettingsError, Unavailable
 from shared.installation import installation_id
 from shared.models import Base
 from shared.settings import Settings
@@ -176,15 +176,12 @@ def test_several_upgrades_at_once_migrate_once(database: Engine) -> None:
 
 def test_a_migration_that_fails_leaves_nothing_and_no_lock(database: Engine) -> None:
     with database.begin() as connection:
-        connection.execute(text("CREATE TABLE memberships (mine int)"))
-    with pytest.raises(Exception, match='"memberships" already exists'):
+        connection.execute(text("CREATE FUNCTION next_event_id() RETURNS bigint LANGUAGE sql AS 'SELECT 1::bigint'"))
+    with pytest.raises(Exception, match='"next_event_id" already exists'):
         migrations.upgrade(database)
-    assert everything(database) - {"alembic_version", "alembic_version_pkc", "_alembic_version"} == {
-        "memberships",
-        "_memberships",
-    }
+    assert everything(database) - {"alembic_version", "alembic_version_pkc", "_alembic_version"} == {"next_event_id"}
     with database.begin() as connection:
-        connection.execute(text("DROP TABLE memberships"))
+        connection.execute(text("DROP FUNCTION next_event_id"))
     migrations.upgrade(database)
     assert migrations.current(database) == migrations.head()
 
@@ -197,6 +194,36 @@ def test_a_revision_that_nobody_knows_is_refused_by_name(database: Engine) -> No
         connection.execute(text("UPDATE alembic_version SET version_num = '9998'"))
     with pytest.raises(InvalidInput, match="9998"):
         migrations.upgrade(database)
+
+
+@pytest.mark.parametrize(
+    ("statements", "named"),
+    [
+        ("CREATE TABLE users (id int); CREATE TABLE orders (id int)", r"\(users\)"),
+        ("CREATE VIEW groups AS SELECT 1 AS id", r"\(groups\)"),
+        (
+            "CREATE TABLE alembic_version (version_num text); INSERT INTO alembic_version VALUES ('0001'), ('ab12')",
+            r"\(alembic_version at (0001, ab12|ab12, 0001)\)",
+        ),
+    ],
+)
+def test_a_database_of_another_application_is_refused_and_left_as_it_is(
+    database: Engine, statements: str, named: str
+) -> None:
+    with database.begin() as connection:
+        connection.execute(text(statements))
+    before = everything(database)
+    for move in (migrations.upgrade, migrations.current, lambda database: migrations.downgrade(database, "base")):
+        with pytest.raises(SettingsError, match=f"another application {named}: give StageBloom"):
+            move(database)
+        assert everything(database) == before
+
+
+def test_tables_of_other_names_are_no_hindrance(database: Engine) -> None:
+    with database.begin() as connection:
+        connection.execute(text("CREATE TABLE orders (id int)"))
+    migrations.upgrade(database)
+    assert migrations.current(database) == migrations.head()
 
 
 def test_before_the_first_migration_the_cause_is_said(database: Engine) -> None:

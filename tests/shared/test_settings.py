@@ -131,6 +131,15 @@ def test_the_embedded_addresses_are_those_of_the_run_in_the_data_directory(tmp_p
     assert load(tmp_path, DATABASE_URL=POSTGRES).redis == "redis://b"
 
 
+def test_where_the_running_gateway_is_reached_is_known_unless_said_otherwise(tmp_path: Path) -> None:
+    assert load(tmp_path).public_address == "http://127.0.0.1:8000"
+    (tmp_path / SERVERS_FILE).write_text(json.dumps({"public_address": "http://127.0.0.1:9123"}))
+    assert load(tmp_path).public_address == "http://127.0.0.1:9123"
+    assert load(tmp_path, PORT="8000").public_address == "http://127.0.0.1:8000"
+    assert load(tmp_path, HOST="::").public_address == "http://[::1]:8000"
+    assert load(tmp_path, PUBLIC_URL="https://a.test").public_address == "https://a.test"
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "7", "{}", '"x"', "null"])
 def test_a_servers_file_that_can_not_be_read_means_that_none_runs(tmp_path: Path, content: str) -> None:
     (tmp_path / SERVERS_FILE).write_text(content)

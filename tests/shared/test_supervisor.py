@@ -169,6 +169,17 @@ def test_programs_know_where_they_belong(supervise: Callable[..., Run]) -> None:
     run.wait_for(f"{run.port} {run.data_dir} {Path(sys.executable).parent}/stagebloom")
 
 
+def test_where_the_gateway_is_can_be_found_from_another_shell(supervise: Callable[..., Run]) -> None:
+    run = supervise(polite("web"), **ELSEWHERE)
+    run.wait_for(RUNNING)
+    found = load_settings({"DATA_DIR": str(run.data_dir)})
+    assert found.public_address == f"http://127.0.0.1:{run.port}"
+    run.end(signal.SIGINT)
+    run = supervise(polite("web"), PUBLIC_URL="https://stages.example", **ELSEWHERE)
+    run.wait_for(RUNNING)
+    assert found.public_address == "https://stages.example"
+
+
 def test_ctrl_c_stops_the_sources_before_the_workers_and_leaves_nothing(supervise: Callable[..., Run]) -> None:
     run = supervise(polite("worker", "beat", "web"), **ELSEWHERE)
     run.wait_for(" is ", times=4)

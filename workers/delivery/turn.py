@@ -6,6 +6,7 @@ worker that is killed leaves at most one message of which nobody knows whether t
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -14,6 +15,7 @@ from typing import Any
 from shared.database import transaction
 from shared.doorbell import ring
 from shared.logs import get_logger
+from shared.texts import one_line
 from workers.delivery import claiming
 from workers.delivery.channel import Channel, ChannelDown, Outcome, retry
 from workers.delivery.claiming import Claim
@@ -21,6 +23,11 @@ from workers.delivery.claiming import Claim
 TURN_SECONDS = 30  # then the bell is rung again: the process is free for the other channel in between
 # Of the task, above a turn and the longest message that began at its end; below the lease of a claim.
 SOFT_LIMIT_SECONDS, HARD_LIMIT_SECONDS = 100, 110
+
+# What a server says: its code, and the enhanced one of RFC 3463.
+CODE = re.compile(r"\d{3}(?:[ -]\d\.\d{1,3}\.\d{1,3})?(?= |$)")
+ADDRESS = re.compile(r"\S*@\S*")
+CAUSE_CHARACTERS = 200
 
 log = get_logger("deliveries")
 
@@ -69,12 +76,22 @@ def _send(channel: Channel, held: Claim, rows: Sequence[Any], deadline: float) -
         claiming.give_back(session, held, left)
         failures = claiming.rest(session, channel.name, down) if down is not None else 0
     if failures:
-        log.warning("channel_rests", channel=channel.name, failures=failures)
+        log.warning("channel_rests", channel=channel.name, failures=failures, cause=cause(down))
     return not is_over
 
 
 def _tell(channel: Channel, delivery_id: int, outcome: Outcome) -> None:
-    """One line per outcome; what the provider said may name people, so it stands in the table only."""
+    """One line per outcome; what the provider said may name people or repeat contents, so it stands in the table only."""
     say = log.warning if outcome.status in ("pending", "failed") else log.info
     status = "retried" if outcome.status == "pending" else outcome.status
-    say(f"delivery_{status}", channel=channel.name, delivery_id=delivery_id, reason=outcome.reason)
+    why = {"reason": outcome.reason, "cause": cause(outcome.error)}
+    given = {key: value for key, value in why.items() if value is not None}
+    say(f"delivery_{status}", channel=channel.name, delivery_id=delivery_id, **given)
+
+
+def cause(error: str | None) -> str | None:
+    """Of what a provider said its code alone, of a connection that failed the error; no address of anybody."""
+    if error is None:
+        return None
+    said = CODE.match(error)
+    return said[0] if said else ADDRESS.sub("…@…", one_line(error))[:CAUSE_CHARACTERS]

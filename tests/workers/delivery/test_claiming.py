@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
 
 from shared.database import engine, transaction
 from shared.settings import Settings
@@ -117,6 +118,29 @@ def test_each_outcome_is_written_down(
     found = rows("SELECT * FROM deliveries WHERE id = :id", id=one)[0]
     assert (found.status, found.attempts, found.claimed_at) == (status, attempts, None)
     assert (found.finished_at is None) is (status == "pending")
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        ("450 4.2.1 <ann@example.org>: busy with 'Évacuation'", "450 4.2.1"),
+        ('500 {"title": "Évacuation"}', "500"),
+        ("503", "503"),
+        ("ConnectionRefusedError: [Errno 111] refused", "ConnectionRefusedError: [Errno 111] refused"),
+        ("ValueError: <ann@example.org>\nis odd", "ValueError: …@… is odd"),
+    ],
+)
+def test_the_log_has_the_cause_of_a_failure_and_neither_contents_nor_addresses(
+    waiting: int, mailing: Settings, monkeypatch: pytest.MonkeyPatch, error: str, cause: str
+) -> None:
+    def answer(self: EmailChannel, batch: Any) -> Any:
+        for row in batch:
+            yield row.delivery_id, retry(error)
+
+    monkeypatch.setattr(EmailChannel, "send", answer)
+    with capture_logs() as lines:
+        tasks.send_emails()
+    assert {line.get("cause") for line in lines if line["event"] == "delivery_retried"} == {cause}
 
 
 def test_the_waits_grow_as_documented_and_jitter_fully() -> None:
