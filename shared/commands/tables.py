@@ -56,7 +56,8 @@ def print_rows(fields: Sequence[Field], rows: Sequence[Sequence[Any]], title: st
     while _needs(fields, widths, shown, READABLE) > console.width and any(fields[n].spare for n in shown):
         last = max(shown, key=lambda n: fields[n].spare)
         shown.remove(last)
-        left_out.append(fields[last].name)
+        if any(row[last] for row in texts):
+            left_out.append(fields[last].name)
     console.width = max(console.width, _needs(fields, widths, shown, READABLE))
     if title:
         console.print(Text(title, style="italic"))
