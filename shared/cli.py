@@ -214,7 +214,7 @@ def settings(as_json: bool) -> None:
         return
     for name, info in Settings.model_fields.items():
         key = environment_name(name)
-        meaning = Padding(Text(info.description or "", style="dim"), (0, 0, 0, 4))
+        meaning = Padding(Text(info.description or "", style="dim"), (0, 0, 0, 4), expand=False)
         click.echo(f"{key}={_without_password(_as_set(values[key]))}")
         print_tables(meaning)
 

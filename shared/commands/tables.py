@@ -114,4 +114,4 @@ def _print_with_lines_below(
         console.print(line(row))
         for n in below:
             if row[n]:
-                console.print(Padding(Text(row[n], style="dim", overflow="fold"), (0, 0, 0, INDENT)))
+                console.print(Padding(Text(row[n], style="dim", overflow="fold"), (0, 0, 0, INDENT), expand=False))

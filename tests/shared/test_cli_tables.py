@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 
 import click
 import pytest
+from sqlalchemy import text
 
 from shared.audit import COMMAND_LINE, Actor, record
 from shared.cli import cli
@@ -19,18 +22,25 @@ from shared.settings import Settings, environment_name
 from tests.company import Company
 from tests.system import ROOT
 
+BATCH = text("""
+    INSERT INTO event_batches (event_id, n, kind, locale, recipient_ids, stored_xid, stored_at, published_at)
+    VALUES (:id, 0, 'single', 'fr', '{1}', pg_current_xact_id(), '2026-11-30 08:00:00.123456Z', '2026-11-30 08:00:00.234567Z')
+""")
+STYLE = re.compile(r"\x1b\[[0-9;]*m")
+
 
 def terminal(*arguments: str, columns: int = 80) -> str:
     """What a command writes to a terminal so wide; lines longer than that are the terminal's to wrap."""
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (25, columns))
     command = [sys.executable, "-c", "from shared.cli import main; main()", *arguments]
-    environment = {**os.environ, "COLUMNS": str(columns), "TERM": "dumb", "NO_COLOR": "1"}
+    environment = {**{name: value for name, value in os.environ.items() if name != "COLUMNS"}, "TERM": "xterm"}
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=environment) as process:
         os.close(theirs)
         written = b"".join(_read(ours))
     os.close(ours)
     assert process.returncode == 0, written
-    return written.decode().replace("\r\n", "\n")
+    return STYLE.sub("", written.decode().replace("\r\n", "\n"))
 
 
 def _read(descriptor: int) -> Iterator[bytes]:
@@ -58,15 +68,20 @@ def test_the_list_of_events_keeps_ids_times_types_and_statuses_whole(company: Co
     assert max(map(len, table.splitlines())) <= columns
     _, day, time, kind, _, status = row.split()[:6]
     assert (len(day), len(time), kind, status) == (10, 8, "stage_update", "processed")
+    assert ("error" in table) == (columns == 120)
 
 
 def test_one_event_s_story_has_times_to_the_second(company: Company) -> None:
     company.person("42", "role_rh")
     event = company.notify("42")
+    with transaction(company.settings) as session:
+        session.execute(BATCH, {"id": event})
     story = terminal("events", "show", str(event))
     (created,) = [line for line in story.splitlines() if line.strip().startswith("created at")]
     assert len(created.split()[-1]) == len("12:00:00")
     assert max(map(len, story.splitlines())) <= 80
+    (plan,) = [line.split() for line in story.splitlines() if line.startswith("single ")]
+    assert plan[-2:] == ["2026-11-30", "08:00:00"]
 
 
 def test_a_record_of_the_audit_log_is_a_whole_row_and_its_details_few_lines_below(company: Company) -> None:
