@@ -11,7 +11,7 @@ LOCK = --no-config pip compile --quiet --universal --python-version 3.11 --gener
 .PHONY: help setup run test lint bench map-check lock clean
 
 help: ## List these commands
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 setup: .venv/.ready-test ## Make the environment, the tools of the developers included
 

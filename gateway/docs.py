@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, current_app, send_from_directory
+from flask import Blueprint, Response, current_app, redirect, request, send_from_directory, url_for
+from werkzeug.wrappers import Response as BaseResponse
 
 from gateway.openapi.document import make_document
 from gateway.pages import CONTENT_SECURITY_POLICY, STATIC
@@ -20,9 +21,11 @@ def show_document() -> dict[str, Any]:
     return found
 
 
-@blueprint.get("/docs")
-def show_page() -> Response:
-    """A page that shows the document; nothing of it comes from elsewhere."""
+@blueprint.get("/docs", strict_slashes=False)
+def show_page() -> Response | BaseResponse:
+    """A page that shows the document; nothing of it comes from elsewhere. With a slash: to the address without."""
+    if request.path.endswith("/"):
+        return redirect(url_for(".show_page"), 308)
     response = send_from_directory(STATIC, "docs.html")
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["Cache-Control"] = "no-store"

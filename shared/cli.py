@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.text import Text
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 
@@ -60,6 +62,7 @@ cli.add_command(doctor)
 cli.add_command(selftest)
 cli.add_command(audit)
 cli.add_command(events)
+import_django.short_help = "Bring people and notifications over from Django."
 cli.add_command(import_django)
 cli.add_command(people)
 cli.add_command(send)
@@ -104,7 +107,7 @@ def _cause(error: DBAPIError) -> str:
 
 @cli.command()
 def run() -> None:
-    """Start everything, print the address, keep it running; Ctrl-C stops it."""
+    """Start everything and print the address; Ctrl-C stops it."""
     from shared import supervisor
 
     supervisor.run(get_settings())
@@ -137,7 +140,10 @@ def migrate(revision: str, status: bool) -> None:
 @click.option("--people", type=click.IntRange(1, 100_000_000), help="how many to add")
 @click.option("--demo", is_flag=True, help="put in the demonstration company, unless there are people already")
 def seed(people: int | None, demo: bool) -> None:
-    """Add made-up people: 90 % stagiaire, 8 % tuteur, 1.5 % rh, 0.5 % admin, with their stages."""
+    """Add made-up people, or the demonstration company.
+
+    90 % are stagiaire, 8 % tuteur, 1.5 % rh, 0.5 % admin, with their stages.
+    """
     settings = get_settings()
     if demo == (people is not None):
         raise click.UsageError("Say either --people N or --demo.")
@@ -166,7 +172,10 @@ def seed(people: int | None, demo: bool) -> None:
     help="seconds the tokens are good for; default TOKEN_LIFETIME_SECONDS",
 )
 def token(person: tuple[str, ...], role: str | None, limit: int | None, lifetime: int | None) -> None:
-    """Print bearer tokens, one a line, for people named by the application's ids."""
+    """Print bearer tokens for people, one a line.
+
+    People are named by the application's ids.
+    """
     if bool(person) == bool(role):
         raise click.UsageError("Say either the ids of people or --role ROLE.")
     settings = get_settings()
@@ -194,20 +203,24 @@ def token(person: tuple[str, ...], role: str | None, limit: int | None, lifetime
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="print JSON: {NAME: value}")
 def settings(as_json: bool) -> None:
-    """Print every setting in effect, the addresses of the embedded servers and of the gateway included."""
+    """Print every setting in effect.
+
+    The addresses of the embedded servers and of the gateway are among them.
+    """
     current = get_settings()
     values = {environment_name(name): _shown(current, name) for name in Settings.model_fields}
     if as_json:
         click.echo(json.dumps(values, indent=2, ensure_ascii=False))
         return
-    table = Table("setting", "value", "meaning")
     for name, info in Settings.model_fields.items():
         key = environment_name(name)
-        table.add_row(key, _without_password(str(values[key])), info.description)
-    print_tables(table)
+        meaning = Padding(Text(info.description or "", style="dim"), (0, 0, 0, 4), expand=False)
+        click.echo(f"{key}={_without_password(_as_set(values[key]))}")
+        print_tables(meaning)
 
 
 def _shown(current: Settings, name: str) -> Any:
+    """A setting's value as JSON has it; secrets only say that they are set."""
     if name == "secret_key":
         return "(set)" if current.secret_key else "(kept in DATA_DIR)"
     if name == "webhook_secret":
@@ -223,13 +236,22 @@ def _shown(current: Settings, name: str) -> Any:
     if name == "demo":
         return current.is_demo
     value = getattr(current, name)
-    return (
-        list(value)
-        if isinstance(value, tuple)
-        else value
-        if isinstance(value, (int, str, bool, type(None)))
-        else str(value)
-    )
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return value if isinstance(value, (int, str, bool, type(None))) else str(value)
+
+
+def _as_set(value: Any) -> str:
+    """A value as the environment has it: true, admin,rh or admin=100,rh=20; nothing where there is none."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    if isinstance(value, dict):
+        return ",".join(f"{key}={number}" for key, number in value.items())
+    return "" if value is None else str(value)
 
 
 def _without_password(value: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from flask import Flask
@@ -27,13 +28,34 @@ from shared.errors import (
     Unavailable,
     UnknownGroup,
 )
+from shared.models import FORMATS, NOTIFICATION_TYPES, PRIORITIES
 
-VERSION = "1.0.0"
 # Rules that are no part of the API: pages and their files, the demonstration of one's own machine, the WebSocket.
 NO_DOORS = ("pages.", "demo.", "docs.", "notifications")
 
 JSON_TYPES = {str: "string", int: "integer", bool: "boolean", dict: "object", list: "array"}
+DESCRIPTION = """Who is named gets notified, live and in the inbox.
+
+A person: `Authorization: Bearer <token>`, made by your identity provider or `stagebloom token`.
+
+A browser: `POST /api/session/` trades that token for the cookie `stagebloom_session`; what changes something then needs the answer's `csrf_token` in `X-CSRF-Token`.
+
+A service: `Authorization: Bearer sbk_…`, the key that `stagebloom service add` prints."""
+TAGS_FIRST = ("sending", "events", "notifications", "session", "ticket", "people", "templates")
+TAGS_LAST = ("deliveries", "statistics", "privacy", "health", "auditing")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+# Of fields of bodies: what `gateway.api` only knows to be texts.
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "notification_type": NOTIFICATION_TYPES,
+    "priority": PRIORITIES,
+    "format": FORMATS,
+}
+DESCRIPTIONS = {
+    "event_type": "a row of the catalogue (CATALOG_FILE, or StageBloom's own), such as stage_update",
+    "notification_type": "how it looks; the catalogue's unless given",
+    "priority": "normal unless given",
+    "format": "of the message; plain unless given",
+}
 PATH_EXAMPLES: Mapping[str, Any] = {
     "event_id": EVENT_ID,
     "external_id": "42",
@@ -89,10 +111,11 @@ def make_document(app: Flask) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "StageBloom notifications",
-            "version": VERSION,
-            "description": "Who is named gets notified, live and in the inbox.",
+            "version": _version(),
+            "description": DESCRIPTION,
         },
         "servers": [{"url": "/"}],
+        "tags": [{"name": name} for name in _tags(app)],
         "paths": paths,
         "components": {
             "schemas": {**schemas.get("$defs", {}), "Error": _error_schema()},
@@ -100,6 +123,20 @@ def make_document(app: Flask) -> dict[str, Any]:
             "securitySchemes": SECURITY,
         },
     }
+
+
+def _version() -> str:
+    try:
+        return version("stagebloom")
+    except PackageNotFoundError:
+        return "unknown"  # run out of a checkout that is not installed
+
+
+def _tags(app: Flask) -> list[str]:
+    """The sections that have a door, in the order in which one needs them; others before the last."""
+    found = {rule.endpoint.partition(".")[0] for rule in api_rules(app) if rule.endpoint in DOORS}
+    others = sorted(found - {*TAGS_FIRST, *TAGS_LAST})
+    return [tag for tag in (*TAGS_FIRST, *others, *TAGS_LAST) if tag in found]
 
 
 SECURITY = {
@@ -169,10 +206,12 @@ def _operation(app: Flask, rule: Rule, method: str, door: Door, schema: Any) -> 
 
 def body_schema(fields: Mapping[str, Field], required: tuple[str, ...]) -> dict[str, Any]:
     """The table that a body is checked against, as a schema. Null counts as absent."""
-    properties = {}
+    properties: dict[str, dict[str, Any]] = {}
     for name, (kinds, expected) in fields.items():
         types = [JSON_TYPES[kind] for kind in (kinds if isinstance(kinds, tuple) else (kinds,))]
-        properties[name] = {"type": [*types, "null"], "description": expected}
+        properties[name] = {"type": [*types, "null"], "description": DESCRIPTIONS.get(name, expected)}
+        if name in CHOICES and types == ["string"]:
+            properties[name]["enum"] = [*CHOICES[name], None]
     return {
         "type": "object",
         "properties": properties,

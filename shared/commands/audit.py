@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import click
-from rich.table import Column, Table
 
-from shared.audit import Filters, as_json, list_records
-from shared.commands.tables import print_tables
+from shared.audit import Filters, as_json, list_records, shortened
+from shared.commands.tables import Field, moment, print_rows, say_more
 from shared.database import transaction
 
 MOMENT = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"])
+SHOWN = 5  # names of a list in a table
+EMPTY = shortened([])
 
 
 @click.command()
@@ -28,19 +31,47 @@ def audit(
     """List who did what to what, newest first."""
     filters = Filters(actor, action, since and since.replace(tzinfo=UTC), until and until.replace(tzinfo=UTC))
     with transaction() as session:
-        rows = [as_json(row) for row in list_records(session, filters, limit)[0]]
+        found, more = list_records(session, filters, limit)
+        rows = [as_json(row) for row in found]
+    if not rows:
+        said = [f" of action {action!r}"] * bool(action) + [f" by {actor!r}"] * bool(actor)
+        click.echo("no records" + "".join(said), err=True)
+        return
     if is_json:
         for row in rows:
             click.echo(json.dumps(row, ensure_ascii=False))
         return
-    table = Table(Column("at", no_wrap=True), "actor", "action", "target", "details", "address")
-    for row in rows:
-        table.add_row(
-            row["at"][:19],
-            row["actor"],
-            row["action"],
-            row["target"],
-            json.dumps(row["details"], ensure_ascii=False),
-            row["address"] or "",
-        )
-    print_tables(table)
+    fields = (
+        Field("at"),
+        Field("actor"),
+        Field("action"),
+        Field("target"),
+        Field("details", free=True, below=True),
+        Field("address", spare=1),
+    )
+    names = ("actor", "action", "target")
+    print_rows(
+        fields,
+        [
+            (moment(row["at"]), *(row[name] for name in names), _in_words(row["details"]), row["address"])
+            for row in rows
+        ],
+    )
+    if more:
+        say_more(len(rows))
+
+
+def _in_words(details: Mapping[str, Any]) -> str:
+    """`event_type: system; audience: role_rh, role_admin`: what JSON says, on few lines."""
+    return "; ".join(
+        f"{name}: {_value(value)}" for name, value in details.items() if value not in (EMPTY, [], {}, None)
+    )
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict) and set(value) == {"count", "first"}:
+        rest = value["count"] - len(value["first"][:SHOWN])
+        return ", ".join(map(str, value["first"][:SHOWN])) + (f" and {rest} more" if rest else "")
+    if isinstance(value, list) and all(isinstance(item, (str, int)) for item in value):
+        return ", ".join(map(str, value))
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -12,7 +12,7 @@ from rich.text import Text
 from shared import audit
 from shared import deliveries as work
 from shared.audit import COMMAND_LINE, Actor
-from shared.commands.tables import print_tables
+from shared.commands.tables import Field, print_rows, print_tables, say_more
 from shared.database import transaction
 from shared.doorbell import ring
 from shared.models import DELIVERY_STATUSES
@@ -35,28 +35,27 @@ def list_(status: str | None, channel: str | None, event: int | None, limit: int
     """List the newest deliveries."""
     with transaction() as session:
         found = [
-            work.as_json(row) for row in work.list_deliveries(session, work.Filters(status, channel, event), limit)
+            work.as_json(row) for row in work.list_deliveries(session, work.Filters(status, channel, event), limit + 1)
         ]
+    rows = found[:limit]
     if as_json:
-        for row in found:
+        for row in rows:
             click.echo(json.dumps(row, ensure_ascii=False))
         return
-    table = Table(
-        Column("id", no_wrap=True), Column("event", no_wrap=True), "to", "channel", "status", "reason", "tries", "error"
+    fields = (
+        Field("id"),
+        Field("event"),
+        Field("to", free=True),
+        Field("channel"),
+        Field("status"),
+        Field("reason", free=True, spare=1),
+        Field("tries", spare=3),
+        Field("error", free=True, spare=2),
     )
-    for row in found:
-        _add_row(
-            table,
-            row["id"],
-            row["event_id"],
-            row["recipient"],
-            row["channel"],
-            row["status"],
-            row["reason"],
-            row["attempts"],
-            row["error"],
-        )
-    print_tables(table)
+    names = ("id", "event_id", "recipient", "channel", "status", "reason", "attempts", "error")
+    print_rows(fields, [[row[name] for name in names] for row in rows])
+    if len(found) > limit:
+        say_more(limit)
 
 
 @deliveries.command()
@@ -84,7 +83,10 @@ def show(delivery_id: int, as_json: bool) -> None:
     "--limit", type=click.IntRange(1, 100_000), default=1000, show_default=True, help="with --failed: at most so many"
 )
 def replay(delivery_ids: tuple[int, ...], failed: bool, channel: str | None, event: int | None, limit: int) -> None:
-    """Send deliveries again that failed, were skipped or wait: now, and from the first try on."""
+    """Send deliveries again that failed, were skipped or wait.
+
+    They go now, and have all their tries again.
+    """
     if bool(delivery_ids) == failed:
         raise click.UsageError("Say either the ids of deliveries or --failed.")
     with transaction() as session:

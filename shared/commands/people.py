@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.table import Column, Table
+from rich.table import Table
 from rich.text import Text
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from shared import audit, directory
 from shared.audit import COMMAND_LINE, Actor
-from shared.commands.tables import print_tables
+from shared.commands.tables import Field, print_rows, print_tables, say_more
 from shared.database import transaction
 from shared.doorbell import ring
 from shared.models import GATEWAY_DEAD_AFTER_SECONDS, ROLE, USER
@@ -52,7 +52,7 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="print JSO
 
 @click.group()
 def people() -> None:
-    """Look at people, let them in or out, export or erase what is kept about them.
+    """List people, let them in or out, export or erase them.
 
     People are named by the application's own ids.
     """
@@ -77,35 +77,46 @@ def list_(role: str | None, no_role: bool, inactive: bool, limit: int, as_json: 
         *([WITHOUT_ROLE] if no_role else []),
         "NOT is_active" if inactive else "true",
     ]
-    values = {"role": f"{ROLE}{role}", "role_prefix": ROLE, "limit": limit, "erasing": ERASING, "erased": ERASED}
+    values = {"role": f"{ROLE}{role}", "role_prefix": ROLE, "limit": limit + 1, "erasing": ERASING, "erased": ERASED}
     with transaction() as session:
-        rows = session.execute(text(LIST.format(conditions=" AND ".join(conditions))), values).mappings().all()
+        found = session.execute(text(LIST.format(conditions=" AND ".join(conditions))), values).mappings().all()
+    rows = found[:limit]
     if as_json:
         for row in rows:
             click.echo(json.dumps(dict(row), ensure_ascii=False))
         return
-    table = Table(Column("id", no_wrap=True), "name", "roles", "groups", "language", "active")
+    fields = (
+        Field("id"),
+        Field("name", free=True),
+        Field("roles", free=True),
+        Field("groups", free=True, spare=1),
+        Field("language", spare=2),
+        Field("active"),
+    )
+    shown = []
     for row in rows:
         roles = [name.removeprefix(ROLE) for name in row["groups"] if name.startswith(ROLE)]
         others = [name for name in row["groups"] if not name.startswith(ROLE)]
-        shown = ", ".join(others[:SHOWN_GROUPS]) + (" …" if len(others) > SHOWN_GROUPS else "")
+        groups = ", ".join(others[:SHOWN_GROUPS]) + (" …" if len(others) > SHOWN_GROUPS else "")
         cells = (
             row["id"],
             row["name"],
             ", ".join(roles) or "none",
-            shown,
-            row["locale"] or "",
+            groups,
+            row["locale"],
             "yes" if row["is_active"] else "no",
         )
-        table.add_row(*(Text(cell) for cell in cells))
-    print_tables(table)
+        shown.append(cells)
+    print_rows(fields, shown)
+    if len(found) > limit:
+        say_more(limit)
 
 
 @people.command()
 @click.argument("person")
 @as_json_option
 def show(person: str, as_json: bool) -> None:
-    """Show one person: who they are, their groups, notifications and connections."""
+    """Show a person, their groups, notifications and connections."""
     with transaction() as session:
         row = session.execute(SHOW, {"id": person}).mappings().one_or_none()
     if row is None:
@@ -123,7 +134,10 @@ def show(person: str, as_json: bool) -> None:
 @people.command()
 @click.argument("person", nargs=-1, required=True)
 def deactivate(person: tuple[str, ...]) -> None:
-    """Let people out: their connections are closed, their tokens refused, they get nothing more."""
+    """Let people out.
+
+    Their connections are closed, their tokens refused, and they get nothing more.
+    """
     _set_active(person, False)
 
 
@@ -149,7 +163,10 @@ def _set_active(person: tuple[str, ...], active: bool) -> None:
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="a file to write instead of standard output"
 )
 def export(person: str, output: Path | None) -> None:
-    """Print everything about a person as JSON Lines; the last line counts them."""
+    """Print everything about a person as JSON Lines.
+
+    The last line counts them.
+    """
     lines = export_person(_transact, person, get_settings().default_locale)
     _transact(lambda session: audit.record(session, Actor(COMMAND_LINE), "person.export", USER + person))
     if output is None:
@@ -169,19 +186,18 @@ def export(person: str, output: Path | None) -> None:
 @click.argument("person")
 @click.option("--yes", is_flag=True, help="do not ask")
 def erase(person: str, yes: bool) -> None:
-    """Erase a person for good: their notifications, their name wherever it stands, then themselves.
+    """Erase a person and their notifications for good.
 
-    What others were told stays. Archives follow within the hour.
+    Their name goes wherever it stands. What others were told stays. Archives follow within the hour.
     """
     with transaction() as session:
         row = session.execute(SHOW, {"id": person}).mappings().one_or_none()
     if row is None:
         raise unknown(person)
-    if not yes:
-        click.confirm(
-            f"This erases {row['name'] or person!r} and {row['notifications']} notifications for good. Go on?",
-            abort=True,
-        )
+    question = f"This erases {row['name'] or person!r} and {row['notifications']} notifications for good. Go on?"
+    if not yes and not click.confirm(question):
+        click.echo("nothing was erased", err=True)
+        raise click.Abort
     erased = erase_person(_transact, person, Actor(COMMAND_LINE), lambda: ring(ANNOUNCE_PEOPLE))
     ring(CLEAN_UP)
     click.echo(

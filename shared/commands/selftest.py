@@ -22,7 +22,9 @@ MARKS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("–"
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help='print JSON: {"passed", "steps"}')
 def selftest(as_json: bool) -> None:
-    """Try the running system out with made-up people: methods, roles, WebSocket, inbox, search, events.
+    """Try the running system out with made-up people.
+
+    Methods, roles, WebSocket, inbox, search and events.
 
     Nobody real is notified, and everything made is removed afterwards, also after Ctrl-C.
     Exits with 1 when a step fails.

@@ -6,11 +6,10 @@ import json
 from typing import Any
 
 import click
-from rich.table import Table
 
 from shared import audit, services
 from shared.audit import COMMAND_LINE, Actor
-from shared.commands.tables import print_tables
+from shared.commands.tables import Field, moment, print_rows
 from shared.database import transaction
 
 ACTOR = Actor(COMMAND_LINE)
@@ -42,7 +41,10 @@ def add(name: str, permissions: tuple[str, ...]) -> None:
 @service.command("list")
 @click.option("--json", "as_json", is_flag=True, help="print JSON, one service a line")
 def list_(as_json: bool) -> None:
-    """List services, what they may do and when they were last used (to the minute)."""
+    """List services, what they may do and when they were last used.
+
+    That is kept to the minute.
+    """
     with transaction() as session:
         rows: list[dict[str, Any]] = [
             {"name": one.name, "permissions": one.permissions, "is_active": one.is_active,
@@ -54,16 +56,20 @@ def list_(as_json: bool) -> None:
         for row in rows:
             click.echo(json.dumps(row))
         return
-    table = Table("name", "may", "active", "created", "last used")
-    for row in rows:
-        table.add_row(
-            row["name"],
-            ", ".join(row["permissions"]),
-            "yes" if row["is_active"] else "no",
-            row["created_at"],
-            row["last_used_at"] or "never",
-        )
-    print_tables(table)
+    fields = (Field("name"), Field("may"), Field("active"), Field("created", spare=1), Field("last used"))
+    print_rows(
+        fields,
+        [
+            (
+                row["name"],
+                ", ".join(row["permissions"]),
+                "yes" if row["is_active"] else "no",
+                moment(row["created_at"]),
+                moment(row["last_used_at"]) or "never",
+            )
+            for row in rows
+        ],
+    )
 
 
 @service.command()

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
 
 from shared import statistics
-from shared.commands.tables import print_tables
+from shared.commands.tables import moment, print_tables, say_more
 from shared.database import transaction
 from shared.models import ENDED_DELIVERIES
 from shared.queues import queue_depths
@@ -29,7 +29,10 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="print JSON")
 )
 @AS_JSON
 def stats(days: int, as_json: bool) -> None:
-    """Show what was sent, stored, delivered, seen and read, by which channels, and how long it took."""
+    """Show what was sent, delivered and read, and how fast.
+
+    Counts by role, type, category, day and channel.
+    """
     with transaction() as session:
         found = {**statistics.system_counts(session, days), "times": statistics.step_times(session)}
     if as_json:
@@ -81,17 +84,22 @@ def connections(limit: int, as_json: bool) -> None:
         _add(roles, role, counts.values())
     gateways = Table("gateway", "started", "connections")
     for gateway in found["gateways"]:
-        _add(gateways, gateway["name"], (gateway["started_at"], gateway["connections"]))
-    people = Table("person", "name", "gateway", "since")
+        _add(gateways, gateway["name"], (moment(gateway["started_at"]), gateway["connections"]))
+    people = Table(Column("person", no_wrap=True), "name", "gateway", Column("since", no_wrap=True))
     for one in found["connections"]:
-        _add(people, one["user"]["id"], (one["user"]["name"], one["gateway"], one["connected_at"]))
+        _add(people, one["user"]["id"], (one["user"]["name"], one["gateway"], moment(one["connected_at"])))
     print_tables(roles, gateways, people)
+    if found["total"] > len(listed):
+        say_more(len(listed))
 
 
 @click.command()
 @AS_JSON
 def queue(as_json: bool) -> None:
-    """Show what waits in PostgreSQL and in the broker, and how old the oldest of it is."""
+    """Show what waits, and how old the oldest of it is.
+
+    In PostgreSQL and in the broker.
+    """
     with transaction() as session:
         found = statistics.queue_state(session)
     found["broker"] = queue_depths(get_settings())

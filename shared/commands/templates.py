@@ -26,7 +26,7 @@ version_option = click.option(
 
 @click.group()
 def templates() -> None:
-    """Words of your own instead of the catalogue's: list, show, save, preview, activate.
+    """Put words of your own in place of the catalogue's.
 
     A template has a name, such as stage_update or stage_update.completed, a locale and versions.
     """
@@ -35,7 +35,10 @@ def templates() -> None:
 @templates.command("list")
 @as_json_option
 def list_(as_json: bool) -> None:
-    """List every name and locale with its versions, and how many of the newest events each failed."""
+    """List every name and locale with its versions and faults.
+
+    Faults are how many of the newest events it failed.
+    """
     with transaction() as session:
         found = work.list_templates(session)
     if as_json:
@@ -60,7 +63,10 @@ def list_(as_json: bool) -> None:
 @version_option
 @as_json_option
 def show(name: str, locale: str, version: int | None, as_json: bool) -> None:
-    """Print a version as `save` reads it: its title on the first line, the message below."""
+    """Print a version as `save` reads it.
+
+    Its title is the first line, the message what follows.
+    """
     with transaction() as session:
         found = work.get(session, name, locale, version)
     click.echo(
@@ -85,7 +91,7 @@ def show(name: str, locale: str, version: int | None, as_json: bool) -> None:
 def save(
     name: str, locale: str, file: TextIO, text_format: str, variables: tuple[str, ...], is_activated: bool
 ) -> None:
-    """Check FILE (- for standard input) and keep it as the next version.
+    """Check FILE (- for stdin) and keep it as the next version.
 
     Its first line is the title, what follows the message.
     """

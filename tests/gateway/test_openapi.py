@@ -9,6 +9,8 @@ import pytest
 from gateway.openapi import DOORS
 from gateway.openapi.document import ERRORS, errors_of
 from shared import errors
+from shared.models import FORMATS, NOTIFICATION_TYPES, PRIORITIES
+from tests.structure.test_layout import SETUP
 from tests.system import ROOT
 
 
@@ -88,6 +90,29 @@ def test_every_error_of_the_tree_that_http_can_answer_is_there_with_an_example(d
     assert {status for door in DOORS.values() for status in errors_of(door)} <= {
         int(status) for status in document["components"]["responses"]
     }
+
+
+def test_fields_with_a_choice_are_enums_and_the_version_is_the_product_s(document):
+    assert document["info"]["version"] == SETUP["metadata"]["version"]
+    for path in ("send-role-notification", "send-broadcast", "events"):
+        content = document["paths"][f"/api/notifications/{path}/"]["post"]["requestBody"]["content"]["application/json"]
+        fields = content["schema"]["properties"]
+        assert fields["notification_type"]["enum"] == [*NOTIFICATION_TYPES, None]
+        assert fields["priority"]["enum"] == [*PRIORITIES, None]
+        assert fields["format"]["enum"] == [*FORMATS, None]
+        assert "catalogue" in fields["event_type"]["description"]
+
+
+def test_sections_begin_with_sending_and_every_one_has_a_door(document):
+    tags = [tag["name"] for tag in document["tags"]]
+    assert (tags[0], tags[-1]) == ("sending", "auditing")
+    assert sorted(tags) == sorted({tag for _, _, operation in operations(document) for tag in operation["tags"]})
+
+
+def test_the_page_with_a_slash_leads_to_the_one_without(client):
+    answer = client.get("/api/docs/")
+    assert (answer.status_code, answer.headers["Location"]) == (308, "/api/docs")
+    assert client.get("/api/docs").status_code == 200
 
 
 def test_the_page_is_ours_alone_and_runs_nothing_inline(client):

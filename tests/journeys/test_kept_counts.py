@@ -146,6 +146,8 @@ def test_kept_counts_are_those_of_counting_for_real_and_stay_when_rows_go(
         clients["_2"].send(type="seen", ids=[a, b, c, d, *others])
         clients["_3"].send(type="read", ids=[b])
         clients["_3"].send(type="seen", ids=[b, d])
+        # Written a moment after it was said: before somebody deletes over REST what they have read.
+        wait_until(lambda: counted(settings, SYSTEM, COUNTS)["total"]["read"] == 3, "what was read is written")
         for client in clients.values():
             client.settle()
     for person, method, path in (
