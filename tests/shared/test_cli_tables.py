@@ -61,13 +61,14 @@ def piped(*arguments: str, answer: str = "") -> subprocess.CompletedProcess[str]
 
 @pytest.mark.parametrize("columns", [80, 120])
 def test_the_list_of_events_keeps_ids_times_types_and_statuses_whole(company: Company, columns: int) -> None:
-    company.person("42", "role_rh")
-    event = company.notify("42", event_type="stage_update", data={"stage_id": 7})
+    company.people(["42", "43", "44", "45"], "role_rh")
+    event = company.notify("42", "43", "44", "45", event_type="stage_update", data={"stage_id": 7})
     table = terminal("events", "list", columns=columns)
     (row,) = [line for line in table.splitlines() if str(event) in line]
     assert max(map(len, table.splitlines())) <= columns
-    _, day, time, kind, _, status = row.split()[:6]
-    assert (len(day), len(time), kind, status) == (10, 8, "stage_update", "processed")
+    _, day, time, kind = row.split()[:4]
+    assert (len(day), len(time), kind) == (10, 8, "stage_update")
+    assert "processed" in row.split()
     assert ("error" in table) == (columns == 120)
 
 
