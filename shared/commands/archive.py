@@ -10,10 +10,9 @@ from typing import Any
 
 import click
 from rich.table import Table
-from rich.text import Text
 
 from shared.archive import find_archive, list_archives, read_archive, read_events
-from shared.commands.tables import print_tables
+from shared.commands.tables import cell, print_tables
 from shared.frames import choose_locale
 from shared.settings import get_settings
 
@@ -79,7 +78,7 @@ def show(name: str, as_json: bool) -> None:
     )
     table = Table("type", "category", "events")
     for kind in kinds:
-        table.add_row(kind["event_type"], kind["category"], f"{kind['events']:,}")
+        table.add_row(cell(kind["event_type"]), cell(kind["category"]), f"{kind['events']:,}")
     print_tables(table)
 
 
@@ -97,7 +96,7 @@ def read(name: str, person: str | None, limit: int | None, as_json: bool) -> Non
         if as_json:
             click.echo(json.dumps(notification, ensure_ascii=False))
         else:
-            table.add_row(*map(Text, _cells(notification, settings.default_locale)))
+            table.add_row(*map(cell, _cells(notification, settings.default_locale)))
     if not as_json:
         print_tables(table)
 

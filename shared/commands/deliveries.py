@@ -7,12 +7,11 @@ from typing import Any
 
 import click
 from rich.table import Column, Table
-from rich.text import Text
 
 from shared import audit
 from shared import deliveries as work
 from shared.audit import COMMAND_LINE, Actor
-from shared.commands.tables import Field, print_rows, print_tables, say_more
+from shared.commands.tables import Field, cell, print_rows, print_tables, say_more
 from shared.database import transaction
 from shared.doorbell import ring
 from shared.models import DELIVERY_STATUSES
@@ -107,4 +106,4 @@ def replay(delivery_ids: tuple[int, ...], failed: bool, channel: str | None, eve
 
 def _add_row(table: Table, *cells: Any) -> None:
     """As they are: brackets in what a server said are no markup."""
-    table.add_row(*(Text("" if cell is None else str(cell)) for cell in cells))
+    table.add_row(*map(cell, cells))

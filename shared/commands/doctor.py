@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from shared.commands.tables import cell, visible
 from shared.doctor import Finding, examine
 from shared.settings import get_settings
 
@@ -46,6 +47,6 @@ def doctor(as_json: bool) -> None:
 
 def _show(console: Console, finding: Finding) -> None:
     mark, colour = MARKS[finding.level]
-    console.print(Text.assemble((f"{mark} ", colour), (f"{finding.check}: ", "bold"), finding.message))
+    console.print(Text.assemble((f"{mark} ", colour), (f"{finding.check}: ", "bold"), visible(finding.message)))
     if finding.remedy:
-        console.print(Text(f"    → {finding.remedy}"))
+        console.print(cell(f"    → {finding.remedy}"))

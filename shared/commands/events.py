@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from shared.catalog import load_catalog
-from shared.commands.tables import Field, moment, print_rows, print_tables, say_more
+from shared.commands.tables import Field, cell, moment, print_rows, print_tables, say_more
 from shared.database import transaction
 from shared.models import EVENT_STATUSES, NotificationEvent
 from shared.settings import get_settings
@@ -161,4 +161,4 @@ def _cell(name: str, value: Any) -> Any:
 
 def _add_row(table: Table, *cells: Any) -> None:
     """As they are: brackets in a text are no markup."""
-    table.add_row(*(Text("" if cell is None else str(cell)) for cell in cells))
+    table.add_row(*map(cell, cells))

@@ -10,13 +10,12 @@ from typing import Any
 
 import click
 from rich.table import Table
-from rich.text import Text
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from shared import audit, directory
 from shared.audit import COMMAND_LINE, Actor
-from shared.commands.tables import Field, print_rows, print_tables, say_more
+from shared.commands.tables import Field, cell, print_rows, print_tables, say_more
 from shared.database import transaction
 from shared.doorbell import ring
 from shared.models import GATEWAY_DEAD_AFTER_SECONDS, ROLE, USER
@@ -127,7 +126,7 @@ def show(person: str, as_json: bool) -> None:
         return
     table = Table(show_header=False)
     for name, value in found.items():
-        table.add_row(name, Text(", ".join(value) if isinstance(value, list) else "" if value is None else str(value)))
+        table.add_row(name, cell(", ".join(value) if isinstance(value, list) else value))
     print_tables(table)
 
 

@@ -10,7 +10,7 @@ import click
 from rich.table import Column, Table
 
 from shared import statistics
-from shared.commands.tables import moment, print_tables, say_more
+from shared.commands.tables import cell, moment, print_tables, say_more
 from shared.database import transaction
 from shared.models import ENDED_DELIVERIES
 from shared.queues import queue_depths
@@ -122,4 +122,4 @@ def _percent(share: float | None) -> str:
 
 
 def _add(table: Table, head: str, cells: Iterable[Any]) -> None:
-    table.add_row(head, *("" if cell is None else str(cell) for cell in cells))
+    table.add_row(cell(head), *map(cell, cells))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +15,8 @@ from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
+
+from shared.texts import NOT_IN_MESSAGE
 
 PIPED_COLUMNS = 240
 GAP = 2  # columns between two fields
@@ -35,6 +38,20 @@ class Field:
     below: bool = False
 
 
+def cell(value: Any) -> Text:
+    """A cell that shows what stands in a value: brackets are no markup, an escape sequence moves no cursor."""
+    return Text(visible(value))
+
+
+def visible(value: Any) -> str:
+    """A value as text, its control characters written out; None is nothing."""
+    return NOT_IN_MESSAGE.sub(_written_out, "" if value is None else str(value))
+
+
+def _written_out(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
+
+
 def print_tables(*what: RenderableType) -> None:
     """Print tables to standard output."""
     _console().print(*what)
@@ -42,9 +59,9 @@ def print_tables(*what: RenderableType) -> None:
 
 def print_rows(fields: Sequence[Field], rows: Sequence[Sequence[Any]], title: str | None = None) -> None:
     """Print rows, a cell for each field; None is an empty cell, and brackets in a text are no markup."""
-    texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    texts = [[visible(value) for value in row] for row in rows]
     console = _console()
-    widths = [max(cell_len(line) for cell in (field.name, *cells) for line in cell.split("\n") or [""])
+    widths = [max(cell_len(line) for text in (field.name, *cells) for line in text.split("\n") or [""])
               for field, cells in zip(fields, zip(*texts, strict=True) if texts else [()] * len(fields), strict=True)]  # fmt: skip
     shown = list(range(len(fields)))
     below = [n for n in shown if fields[n].below]

@@ -11,7 +11,7 @@ from rich.table import Table
 from shared import audit
 from shared import templates as work
 from shared.audit import COMMAND_LINE, Actor
-from shared.commands.tables import print_tables
+from shared.commands.tables import cell, print_tables
 from shared.database import transaction
 from shared.models import FORMATS, NotificationTemplate
 from shared.templates import CHANGE, TemplateDraft
@@ -48,8 +48,8 @@ def list_(as_json: bool) -> None:
     for one in found:
         active = one["active_version"]
         table.add_row(
-            one["name"],
-            one["locale"],
+            cell(one["name"]),
+            cell(one["locale"]),
             str(one["newest_version"]),
             "the catalogue" if active is None else str(active),
             str(one["faults"]),

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import click
 import pytest
@@ -18,8 +19,10 @@ from sqlalchemy import text
 from shared.audit import COMMAND_LINE, Actor, record
 from shared.cli import cli
 from shared.database import transaction
+from shared.models import DailyCount
 from shared.settings import Settings, environment_name
 from tests.company import Company
+from tests.shared.test_cli import answered
 from tests.system import ROOT
 
 BATCH = text("""
@@ -153,3 +156,15 @@ def groups(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple
 @pytest.mark.parametrize("path", list(groups(cli)), ids=" ".join)
 def test_no_summary_of_a_command_is_cut_at_80_columns(path: tuple[str, ...]) -> None:
     assert "...\n" not in terminal(*path, "--help").partition("Commands:")[2]
+
+
+def test_nothing_that_somebody_wrote_is_markup_or_moves_the_cursor(company: Company, settings: Settings) -> None:
+    company.person("42", "role_rh")
+    event_id = company.notify("42", category="[/cat]", thread_key="a\x1b[2Jb")
+    with transaction(settings) as session:
+        record(session, Actor("user_[/x]\x1b[31m"), "notification.send", "[bold]")
+        session.add(DailyCount(day=datetime.now(UTC).date(), role="[/r]", notification_type="info", category=""))
+    shown = answered("events", "show", str(event_id)) + answered("audit") + answered("stats")
+    assert "\x1b" not in shown
+    for words in ("[/cat]", "a\\x1b[2Jb", "user_[/x]\\x1b[31m", "[bold]", "[/r]"):
+        assert words in shown, words
