@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from gateway.transactions import in_transaction
@@ -21,6 +22,7 @@ from shared import audit
 from shared.audit import NOBODY, Actor
 from shared.errors import Forbidden, NotificationError, RateLimited, Unauthorized, Unavailable
 from shared.logs import get_logger
+from shared.models import USER
 from shared.settings import Settings
 
 FLUSH_SECONDS = 10.0
@@ -34,6 +36,10 @@ AUDITED: Mapping[type[NotificationError], str] = {
     RateLimited: "rate.limited",
 }
 NO_NEWS = ("missing", "expired")
+
+UNKNOWN_PERSON = "unknown person"  # an old token names who was erased: their id doesn't come back by it
+# They stay known until the refusals are written: an erasure waits for that, and then finds them.
+KNOWN = text("SELECT external_id FROM users WHERE external_id = ANY(CAST(:ids AS text[])) ORDER BY id FOR KEY SHARE")
 
 log = get_logger("refusals")
 
@@ -89,8 +95,9 @@ class Refusals:
         rest = others + counts.total() - sum(number for _, number in shown)
 
         def work(session: Session) -> None:
+            actors = _without_strangers(session, {one.actor for one, _ in shown})
             acts = [
-                (Actor(one.actor, one.address), one.action, one.target, {"reason": one.reason, "count": number})
+                (Actor(actors[one.actor], one.address), one.action, one.target, {"reason": one.reason, "count": number})
                 for one, number in shown
             ]
             if rest:
@@ -120,3 +127,10 @@ class Refusals:
                 self.flush()
             except Exception:
                 log.exception("refusals_not_written")
+
+
+def _without_strangers(session: Session, actors: set[str]) -> dict[str, str]:
+    """What to write for each of these actors: themselves, but no id that nobody has."""
+    ids = [actor.removeprefix(USER) for actor in actors if actor.startswith(USER)]
+    known = {USER + found for found in session.scalars(KNOWN, {"ids": ids})} if ids else set()
+    return {actor: actor if not actor.startswith(USER) or actor in known else UNKNOWN_PERSON for actor in actors}

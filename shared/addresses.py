@@ -44,6 +44,7 @@ def parse_email_address(value: str) -> EmailAddress | None:
         and DOMAIN.fullmatch(found.domain) is not None
         and len(str(found).encode()) <= MAX_ADDRESS_BYTES
         and ".." not in local_part
+        and "=?" not in local_part  # an encoded word (RFC 2047): some readers would see another address
     )
     return found if is_good else None
 

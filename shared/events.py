@@ -286,7 +286,8 @@ def source_users(session: Session, drafts: Iterable[EventDraft]) -> dict[str, in
     """{who caused these events, as a text: our id}. Raises: InvalidInput naming who is not known."""
     named = {str(draft.source_user): draft.source_user for draft in drafts if draft.source_user is not None}
     storable = [name for name in named if is_storable(name)]
-    query = select(User.external_id, User.id).where(User.external_id.in_(storable))
+    query = select(User.external_id, User.id).where(User.external_id.in_(storable)).order_by(User.id)
+    query = query.with_for_update(read=True, key_share=True)  # known until the end, as in `refuse_unknown`
     known = {row.external_id: row.id for row in session.execute(query)} if storable else {}
     for name, value in named.items():
         if name not in known:

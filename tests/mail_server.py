@@ -54,6 +54,7 @@ class MailServer:
         smtputf8: bool = False,
     ) -> None:
         self.mails: list[EmailMessage] = []
+        self.raw: list[bytes] = []  # each mail as it came
         self.recipients: list[str] = []
         self.in_utf8: list[bool] = []  # of each mail: whether it was announced as such
         self.sessions = 0
@@ -112,6 +113,7 @@ class MailServer:
             )
             assert isinstance(mail, EmailMessage)
             self.mails.append(mail)
+            self.raw.append(envelope.content)
             self.recipients.append(envelope.rcpt_tos[0])
             self.in_utf8.append(envelope.smtp_utf8)
             self._taken[session.peer] += 1

@@ -20,7 +20,7 @@ from shared.database import transaction
 from shared.doorbell import ring
 from shared.models import GATEWAY_DEAD_AFTER_SECONDS, ROLE, USER
 from shared.privacy import unknown
-from shared.privacy.erasure import ERASED, ERASING, erase_person
+from shared.privacy.erasure import ERASED, ERASING, LEAVING, erase_person
 from shared.privacy.export import export_person
 from shared.settings import get_settings
 from shared.tasks import ANNOUNCE_PEOPLE, CLEAN_UP
@@ -31,7 +31,7 @@ SHOWN_GROUPS = 5
 LIST = """
     SELECT external_id AS id, name, email, locale, is_active,
            ARRAY(SELECT group_name FROM memberships WHERE user_id = users.id ORDER BY 1) AS groups
-    FROM users WHERE NOT starts_with(external_id, :erasing) AND NOT starts_with(external_id, :erased) AND {conditions}
+    FROM users WHERE NOT (external_id ^@ ANY(CAST(:nobody AS text[]))) AND {conditions}
     ORDER BY users.id LIMIT :limit
 """
 OF_ROLE = "id IN (SELECT user_id FROM memberships WHERE group_name = :role)"
@@ -76,7 +76,7 @@ def list_(role: str | None, no_role: bool, inactive: bool, limit: int, as_json: 
         *([WITHOUT_ROLE] if no_role else []),
         "NOT is_active" if inactive else "true",
     ]
-    values = {"role": f"{ROLE}{role}", "role_prefix": ROLE, "limit": limit + 1, "erasing": ERASING, "erased": ERASED}
+    values = {"role": f"{ROLE}{role}", "role_prefix": ROLE, "limit": limit + 1, "nobody": [LEAVING, ERASING, ERASED]}
     with transaction() as session:
         found = session.execute(text(LIST.format(conditions=" AND ".join(conditions))), values).mappings().all()
     rows = found[:limit]

@@ -1,7 +1,9 @@
 """Erasing a person: their rows go, and their name goes wherever it stands; what others were told stays.
 
-In pieces and repeatable: killed anywhere, done again it goes on. What is left for an hour is a row
-without a name (`erased 7`), so that open connections find out that they are to close. Archives are files
+In pieces and repeatable: killed anywhere, done again it goes on. First their id goes: whoever records an
+event for them holds their row (`refuse_unknown`), so what comes later is refused and what came before is
+seen by all that follows. The row says what is still to be done: `leaving 7 anna`, then `erasing 7 anna` for
+the archives. What is left for an hour is a row without a name (`erased 7`), so that open connections find out that they are to close. Archives are files
 on the workers' machine: `workers.erasing` rewrites them afterwards, as `forget_in_archive` says.
 """
 
@@ -27,7 +29,8 @@ from shared.privacy import ROWS_AT_ONCE, Transact, unknown
 EVENTS_AT_ONCE = 10_000  # looked at: a busy machine took 13 s for a million events, 0.6 s for the longest piece
 SETTLE_SECONDS = 10.0  # for plans that were begun before the person was deactivated
 NOBODY = 0  # stands in a stored batch for who was erased: receipts count by place
-ERASING = "erasing "  # with a space: no name of a person can look like this
+LEAVING = "leaving "  # with a space: no name of a person can look like this
+ERASING = "erasing "
 ERASED = "erased "
 REDACTED: Mapping[str, Any] = {"redacted": True}
 
@@ -35,7 +38,13 @@ log = get_logger("privacy")
 
 CLOSE = text("""
     UPDATE users SET is_active = false, changed_xid = pg_current_xact_id()
-    WHERE external_id = :external_id RETURNING id, pg_current_xact_id()::text AS xid
+    WHERE external_id = :external_id OR (starts_with(external_id, :leaving) AND split_part(external_id, ' ', 3) = :external_id)
+    RETURNING id, pg_current_xact_id()::text AS xid
+""")
+# Changes a key, so it waits for all who hold the row FOR KEY SHARE: recorders of events, and what refers to it.
+LEAVE = text("""
+    UPDATE users SET external_id = :leaving || id || ' ' || external_id, changed_xid = pg_current_xact_id()
+    WHERE id = ANY(:user_ids) AND external_id = :external_id
 """)
 SETTLED = text("SELECT pg_snapshot_xmin(pg_current_snapshot()) > CAST(:xid AS xid8)")
 LEAVE_UNSTORED = text("""
@@ -54,8 +63,9 @@ LEAVE_STORED = text("""
 """)
 DELETE_OWN = text("DELETE FROM notifications WHERE recipient_id = :user_id AND event_id = ANY(:event_ids)")
 LAST_OF_PIECE = text("""
-    SELECT max(id) FROM (SELECT id FROM notification_events WHERE id > :after ORDER BY id LIMIT :limit) AS piece
+    SELECT max(id) FROM (SELECT id FROM notification_events WHERE id > :after AND id <= :until ORDER BY id LIMIT :limit) AS piece
 """)
+NEWEST = text("SELECT coalesce(max(id), 0) FROM notification_events")  # later ones are for who has the id next
 # What was addressed to them alone is emptied; of what others got as well, only their name goes.
 REDACT = text("""
     UPDATE notification_events AS event SET
@@ -126,20 +136,28 @@ def erase_person(transact: Transact, external_id: str, actor: Actor, announce: C
     From the first of them on their tokens are refused and their connections closed (4503). Safe to do
     again after a failure. Raises: NotFound.
     """
-    closed = (
-        transact(lambda session: session.execute(CLOSE, {"external_id": external_id}).one_or_none())
-        if NAME.fullmatch(USER + external_id)
-        else None
-    )
-    if closed is None:
+    values = {"external_id": external_id, "leaving": LEAVING}
+    is_name = NAME.fullmatch(USER + external_id) is not None
+    closed = transact(lambda session: session.execute(CLOSE, values).all()) if is_name else []
+    if not closed:
         raise unknown(external_id)
     announce()
-    _wait_until_settled(transact, closed.xid)
-    user_id, opaque_id = closed.id, f"erased_{closed.id}"
+    user_ids = sorted(row.id for row in closed)  # several when the id came back after an erasure that was killed
+    transact(lambda session: session.execute(LEAVE, {**values, "user_ids": user_ids}))
+    _wait_until_settled(transact, closed[0].xid)
+    newest = transact(lambda session: session.scalar(NEWEST))
+    done = [_erase(transact, user_id, external_id, newest, actor) for user_id in user_ids]
+    announce()
+    return Erased(done[-1].opaque_id, sum(one.notifications for one in done), sum(one.events for one in done))
+
+
+def _erase(transact: Transact, user_id: int, external_id: str, newest: int, actor: Actor) -> Erased:
+    """Everything of one row, and what names them in events up to `newest`."""
+    opaque_id = f"erased_{user_id}"
     values = {"user_id": user_id, "limit": ROWS_AT_ONCE, "source": f"http:{external_id}"}
     _repeat(transact, lambda session: _rows(session, LEAVE_UNSTORED, values))
     notifications = _repeat(transact, lambda session: _delete_notifications(session, user_id))
-    events = _redact_events(transact, USER + external_id)
+    events = _redact_events(transact, USER + external_id, newest)
     _repeat(transact, lambda session: _rows(session, DISOWN, values))
     _repeat(transact, lambda session: _hide_actor(session, USER + external_id, opaque_id))
     _hide_in_audit(transact, external_id, opaque_id)
@@ -151,7 +169,6 @@ def erase_person(transact: Transact, external_id: str, actor: Actor, announce: C
         audit.record(session, by, "person.erase", opaque_id, {"notifications": notifications, "events": events})
 
     transact(finish)
-    announce()
     log.info("person_erased", person=opaque_id, notifications=notifications, events=events)
     return Erased(opaque_id, notifications, events)
 
@@ -208,13 +225,14 @@ def _delete_notifications(session: Session, user_id: int) -> int:
     return len(event_ids)
 
 
-def _redact_events(transact: Transact, name: str) -> int:
+def _redact_events(transact: Transact, name: str, newest: int) -> int:
     """Take the name out of every event; no index leads there, so all are looked at, a piece at a time."""
     values = {
         "name": name,
         "in_audience": json.dumps([[name]]),
         "in_exclude": json.dumps([name]),
         "redacted": json.dumps(REDACTED),
+        "until": newest,
     }
     after, redacted = -1, 0
     while True:

@@ -6,6 +6,7 @@ import pytest
 
 from gateway.app import create_app
 from gateway.refusals import MAX_KEPT, MAX_ROWS, Refusal, Refusals
+from producer import Directory
 from shared.audit import Filters, list_records
 from shared.database import transaction
 
@@ -56,7 +57,18 @@ def refusal(n):
     return Refusal("permission.refused", f"user_{n}", "10.0.0.1", "GET /x/", "role")
 
 
-def test_a_flood_of_different_ones_writes_a_bounded_number_of_rows(settings, clean):
+def test_an_old_token_does_not_bring_back_the_id_of_who_was_erased(served, company, settings):
+    company.person("eve")
+    bearer = company.bearer("eve")
+    Directory().erase(["eve"])
+    assert served.test_client().get("/api/session/", headers=bearer).status_code == 401
+    served.extensions["refusals"].flush()
+    found = {action: (actor, details) for action, actor, _, details in rows(settings)}
+    assert found["credentials.refused"] == ("unknown person", {"count": 1, "reason": "unknown_person"})
+
+
+def test_a_flood_of_different_ones_writes_a_bounded_number_of_rows(company, settings):
+    company.person("7")
     refusals = Refusals(settings)
     for n in range(MAX_KEPT * 2):
         refusals.count(refusal(n))

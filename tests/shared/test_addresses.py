@@ -38,6 +38,7 @@ def test_an_address_is_read_with_its_domain_as_dns_has_it(written: str, read: st
         "a@[127.0.0.1]", "a@b_c.example", "x" * 65 + "@example.org", "é" * 33 + "@example.org", "a@" + "b" * 64 + ".example",
         "a@" + ".".join(["b" * 60] * 5), "a@é" + "b" * 63 + ".example",
         "a@straße.example", "a@b。example", "a@ｂ.example", "a@b\u200d.example",
+        "=?utf-8?q?x?=@b.example", "a=?b@c.example", "é=?@b.example",
     ],
 )  # fmt: skip
 def test_what_can_be_no_address_or_somebody_else_s_is_none(written: str) -> None:

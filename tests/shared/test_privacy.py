@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from sqlalchemy.orm import Session
 
 from shared import audit
 from shared.archive import list_archives, read_archive, write_archive
+from shared.audience import parse_audience, refuse_unknown
 from shared.audit import Actor
 from shared.database import engine, transaction
-from shared.errors import NotFound
+from shared.errors import InvalidInput, NotFound
 from shared.events import EventDraft, record_event
 from shared.models import Base, NotificationEvent
 from shared.partitions import list_partitions
@@ -229,7 +231,7 @@ def test_the_same_id_may_come_back_as_somebody_new(anna: int, company: Company) 
     assert of_kind(exported(SECRET), "notification") == []
 
 
-@pytest.mark.parametrize("name", ["ghost", "", "erased 7", "erasing 7 x", "a b", "x" * 300])
+@pytest.mark.parametrize("name", ["ghost", "", "erased 7", "erasing 7 x", "leaving 7 x", "a b", "x" * 300])
 def test_who_is_not_known_is_not_found(name: str, company: Company) -> None:
     with pytest.raises(NotFound):
         erase(name)
@@ -341,6 +343,88 @@ def test_a_plan_that_was_begun_before_is_waited_for(anna: int, settings: Setting
         ).all()
     )
     assert session.scalar(text("SELECT count(*) FROM notifications WHERE recipient_id = :id"), {"id": anna}) == 0
+
+
+def test_senders_who_go_on_during_the_erasure_leave_nothing(
+    anna: int, settings: Settings, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events with their audit rows, to the person and by the person, until each sender is told that nobody has that id."""
+    monkeypatch.setattr(erasure, "EVENTS_AT_ONCE", 5)
+    started, refused, over = threading.Barrier(5), [0] * 4, threading.Event()
+
+    def loop(sender: int) -> None:
+        by_anna = sender == 3
+        draft = EventDraft(
+            audience=["user_ben" if by_anna else f"user_{SECRET}"], title="In flight", message="m", data={} if by_anna else {"grade": 4},
+            source_user=SECRET if by_anna else None, source=f"http:{SECRET}" if by_anna else "http:ben",
+        )  # fmt: skip
+        for turn in count():
+            try:
+                with transaction(settings) as own:
+                    event = record_event(own, draft, settings)
+                    actor = Actor.person(SECRET if by_anna else "ben")
+                    audit.record_send(own, actor, "notification.send", event)
+            except InvalidInput:
+                refused[sender] += 1
+                if over.is_set():
+                    return
+            if turn == 5:
+                started.wait(20)
+
+    senders = [threading.Thread(target=loop, args=(sender,)) for sender in range(4)]
+    for sender in senders:
+        sender.start()
+    started.wait(20)
+    erased = erase(SECRET)
+    over.set()
+    for sender in senders:
+        sender.join(20)
+    assert all(refused)
+    assert erased.events > 18
+    with transaction(settings) as own:
+        assert erasing.forget_in_archives(own, settings) == 1
+    left = everything(session)
+    assert SECRET not in left
+    assert '"grade"' not in left
+    told = session.scalars(text("SELECT audience FROM notification_events WHERE texts::text LIKE '%In flight%'")).all()
+    assert all(audience == [["user_ben"]] for audience in told), "only what ben was told"
+
+
+def test_an_erasure_waits_for_who_has_found_the_person_known(anna: int, settings: Settings, session: Session) -> None:
+    """Who checked the audience before the id went, and writes after: nothing but the row says so."""
+    with Session(engine(settings)) as slow:
+        refuse_unknown(slow, parse_audience(f"user_{SECRET}"))
+        eraser = threading.Thread(target=lambda: erase(SECRET))
+        eraser.start()
+        eraser.join(1.0)
+        assert eraser.is_alive(), "it waits"
+        record_event(slow, EventDraft(audience=[f"user_{SECRET}"], title="Slow", message="m"), settings)
+        slow.commit()
+        eraser.join(20)
+        assert not eraser.is_alive()
+    assert "Slow" not in everything(session)
+
+
+def test_an_id_that_came_back_during_an_erasure_that_was_killed_goes_with_it(
+    anna: int, company: Company, session: Session
+) -> None:
+    left = 3
+
+    def fragile(work: Callable[[Session], Any]) -> Any:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise KeyboardInterrupt
+        return transact(work)
+
+    with pytest.raises(KeyboardInterrupt):
+        erase_person(fragile, SECRET, Actor("cli"), lambda: None)
+    again = company.person(SECRET, "role_rh")
+    company.notify(SECRET, title="Only anna", message="again")
+    assert erase(SECRET).opaque_id == f"erased_{again}"
+    names = session.scalars(text("SELECT external_id FROM users ORDER BY id")).all()
+    assert names == [f"erasing {anna} {SECRET}", "ben", f"erasing {again} {SECRET}"]
+    assert "Only anna" not in everything(session)
 
 
 def test_many_notifications_go_in_bounded_pieces(

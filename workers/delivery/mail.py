@@ -1,7 +1,7 @@
 """What a mail says: text and HTML in the person's language, from the templates beside this file.
 
-Nothing that a producer or a person's name holds can become a header, an address or markup: header
-values are made one line, addresses are checked before, and the HTML is escaped (a rich message was
+Nothing that a producer or a person's name holds can become a header, an address or markup: headers are
+written by `mail_headers`, addresses are checked before, and the HTML is escaped (a rich message was
 cleaned when it was written, and is cleaned again).
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP, SMTPUTF8
 from email.utils import parseaddr
@@ -26,6 +25,7 @@ from shared.frames import choose_locale
 from shared.rich import CLEANER, RICH, plain_text
 from shared.settings import Settings
 from shared.texts import one_line
+from workers.delivery.mail_headers import set_address, set_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 LANGUAGES = ("en", "fr")
@@ -38,11 +38,12 @@ def compose(row: Any, address: EmailAddress, settings: Settings) -> EmailMessage
     words = _words(row, locale, settings)
     sender_name, sender = parseaddr(settings.email_from or "")
     mail = EmailMessage(policy=SMTPUTF8 if address.needs_smtputf8 else SMTP)
-    mail["From"] = Address(one_line(sender_name), addr_spec=sender)
-    mail["To"] = Address(one_line(row.name), address.local_part, address.domain)
-    mail["Subject"] = one_line(words["title"])
+    local_part, _, domain = sender.rpartition("@")
+    set_address(mail, "From", sender_name, EmailAddress(local_part, domain))
+    set_address(mail, "To", row.name, address)
+    set_text(mail, "Subject", words["title"])
     mail["Date"] = datetime.now(UTC)
-    mail["Message-ID"] = f"<{row.event_id}.{row.delivery_id}@{sender.rpartition('@')[2]}>"
+    mail["Message-ID"] = f"<{row.event_id}.{row.delivery_id}@{domain}>"
     mail["Auto-Submitted"] = "auto-generated"  # no out-of-office replies, please (RFC 3834)
     mail.set_content(_render(f"{language}.txt", words), cte="quoted-printable")
     mail.add_alternative(_render(f"{language}.html", words), subtype="html", cte="quoted-printable")

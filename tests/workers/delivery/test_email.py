@@ -120,6 +120,30 @@ def test_who_has_no_usable_address_is_skipped_with_the_reason(
     assert mail_server.sessions == 0
 
 
+@pytest.mark.parametrize("smtputf8", [False, True])
+def test_no_title_name_or_address_adds_a_header_or_a_recipient(
+    people: Company, configure: Callable[..., Settings], rows: Rows, smtputf8: bool
+) -> None:
+    hidden = "=?utf-8?q?Urgent=0d=0aReply-To:_attacker=40evil.example=0d=0aBcc:_all=40evil.example=0d=0a=0d=0aPay?="
+    rows("UPDATE users SET name = :hidden", hidden=hidden)
+    rows("UPDATE users SET email = 'élise@example.org' WHERE external_id = '1' AND :utf8", utf8=smtputf8)
+    rows("UPDATE users SET email = '=?utf-8?q?x?=@b.example' WHERE external_id = '2'")
+    with MailServer(smtputf8=smtputf8) as server:
+        settings = configure(smtp_url=f"smtp://127.0.0.1:{server.port}", email_from=SENDER)
+        record_critical(settings, "1", "2", title=hidden)
+        send(settings)
+    found = [(row.external_id, row.status, row.reason) for row in rows(STATUSES)]
+    assert found == [("1", "sent", None), ("2", "skipped", "bad_address")]
+    (raw,), (recipient,) = server.raw, server.recipients
+    assert recipient == ("élise@example.org" if smtputf8 else "1@example.org")
+    lines = raw.partition(b"\r\n\r\n")[0].split(b"\r\n")
+    names = [line.partition(b":")[0].decode().lower() for line in lines if not line.startswith((b" ", b"\t"))]
+    assert len(names) == len(set(names))
+    assert not {"reply-to", "bcc", "cc"} & set(names)
+    assert server.mails[0]["Subject"] == hidden
+    assert [to.addr_spec for to in server.mails[0]["To"].addresses] == [recipient]
+
+
 def test_a_large_audience_is_planned_in_one_statement_and_sent_over_few_sessions(
     company: Company, mailing: Settings, mail_server: MailServer, rows: Rows
 ) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from email import message_from_bytes
+from email import message_from_bytes, message_from_string
+from email.header import decode_header, make_header
 from email.message import EmailMessage
-from email.policy import default
+from email.policy import compat32, default
+from email.utils import parseaddr
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +18,10 @@ from shared.settings import Settings, load_settings
 from workers.delivery.mail import LANGUAGES, TEMPLATES, compose
 
 NASTY = "Zoé\r\nBcc: all@example.org\n\n<script>alert(1)</script>\x00\u2028\u202e{{ 7 * 7 }}"
+
+HEADERS = {
+    "From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type", "Content-Language",
+}  # fmt: skip
 
 Write = Callable[..., EmailMessage]
 
@@ -85,17 +91,7 @@ def test_it_is_in_the_persons_language(
 
 def test_nothing_can_become_a_header_or_markup(write: Write) -> None:
     mail = write(name=NASTY, texts={"fr": {"title": NASTY, "message": NASTY}})
-    assert set(mail.keys()) == {
-        "From",
-        "To",
-        "Subject",
-        "Date",
-        "Message-ID",
-        "Auto-Submitted",
-        "Content-Language",
-        "MIME-Version",
-        "Content-Type",
-    }
+    assert set(mail.keys()) == HEADERS
     assert mail["Subject"] == "Zoé Bcc: all@example.org <script>alert(1)</script> {{ 7 * 7 }}"
     assert [address.addr_spec for address in mail["To"].addresses] == ["elise@example.org"]
     shown = part(mail, "html")
@@ -112,6 +108,51 @@ def test_any_name_leaves_the_address_alone(write: Write, name: str) -> None:
     mail = write(name=name)
     assert [address.addr_spec for address in mail["To"].addresses] == ["elise@example.org"]
     assert max(map(len, mail.as_bytes().splitlines())) <= 998  # RFC 5322
+
+
+HIDDEN = "=?utf-8?q?Urgent=0d=0aReply-To:_attacker=40evil.example=0d=0a=0d=0aAnother_body?="
+
+
+@pytest.mark.parametrize("email", ["elise@example.org", "élise@example.org"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        HIDDEN,
+        f"Alerte {HIDDEN} {HIDDEN}",
+        "=?utf-8?b?VXJnZW50DQpCY2M6IGFsbEBleGFtcGxlLm9yZw==?=",
+        "=?utf-8?q?=3D=3Futf-8=3Fq=3FTwice=3D0d=3D0aBcc=3A_x=3F=3D?=",
+        "=?utf-8*fr?q?x=0ay?=",
+        "=?utf-8?q?half",
+        "é" * 200 + HIDDEN,
+        "many words of ASCII " * 20,
+        "x" * 400,
+        'a"b\\c <x@evil.example>, (d)',
+    ],
+)
+def test_words_that_hide_others_are_read_as_they_stand(settings: Settings, words: str, email: str) -> None:
+    """What stands in the bytes that leave, seen without any reading, then read once as a reader does."""
+    row = SimpleNamespace(
+        delivery_id=7, event_id=42, name=words, email=email, locale="fr", format="plain", link=None,
+        texts={"fr": {"title": words, "message": words}},
+    )  # fmt: skip
+    address = parse_email_address(email)
+    assert address is not None
+    changed = settings.model_copy(update={"email_from": f'"{HIDDEN}" <avis@stagebloom.example>'})
+    sent = compose(row, address, changed).as_bytes()
+    raw = message_from_string(sent.decode(), policy=compat32)
+    assert set(raw.keys()) == HEADERS
+    assert len(raw.keys()) == len(HEADERS)
+    assert max(map(len, sent.splitlines())) <= 998  # RFC 5322
+    assert read(raw["Subject"]) == words.strip()
+    for header, name, addr in (("To", words.strip(), email), ("From", HIDDEN, "avis@stagebloom.example")):
+        shown, found = parseaddr(raw[header])
+        assert (read(shown), found) == (name, addr)
+        assert [one.addr_spec for one in message_from_string(sent.decode(), policy=default)[header].addresses] == [addr]
+
+
+def read(value: str) -> str:
+    """A header's text as it is shown: its encoded words decoded, once."""
+    return str(make_header(decode_header(value)))
 
 
 def test_the_message_id_is_the_deliverys_and_the_senders_domain(write: Write) -> None:
