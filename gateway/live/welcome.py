@@ -24,7 +24,7 @@ from gateway.live.presence import Presence
 from gateway.live.replay import Tail
 from gateway.people import Person, load_people
 from gateway.transactions import in_transaction
-from shared.errors import Unauthorized, Unavailable
+from shared.errors import NotificationError, RateLimited, Unauthorized, Unavailable
 from shared.logs import get_logger
 from shared.models import User
 from shared.settings import Settings
@@ -45,7 +45,7 @@ class Arrival(NamedTuple):
 class Welcome:
     """Serves the arrivals that a Gatherer hands it."""
 
-    refused: Callable[[Arrival, Unauthorized], None]
+    refused: Callable[[Arrival, NotificationError], None]
 
     def __init__(self, settings: Settings, hub: Hub, tail: Tail, people: ChangedPeople, presence: Presence) -> None:
         self._settings = settings
@@ -91,6 +91,10 @@ class Welcome:
                 continue
             if arrival.person in found:
                 user_id, changed_xid = found[arrival.person]
+                if self._hub.tabs(user_id) >= self._settings.max_sockets_per_person:
+                    connection.close(codes.TOO_MANY, "too many connections of this person")
+                    self.refused(arrival, RateLimited("too many WebSockets of this person", limit="sockets"))
+                    continue
                 if user_id not in self._hub:
                     self._people.is_known(user_id, changed_xid)
                 self._hub.join(connection, user_id)
