@@ -135,6 +135,12 @@ def _check_handshake() -> None:
         nonce = b""
     if len(nonce) != 16:
         raise InvalidInput("Sec-WebSocket-Key: expected 16 bytes in base64", field="Sec-WebSocket-Key")
+    try:
+        host = headers.get("Host", "").encode().decode("idna")  # as wsproto reads it
+    except UnicodeError:
+        host = ""
+    if not host:
+        raise InvalidInput("Host: expected the name of a host", field="Host")
     if not isinstance(request.environ.get("gunicorn.socket"), socket.socket):
         raise Unavailable("WebSockets need gunicorn with gevent, and TLS in front of it")
 
@@ -151,7 +157,10 @@ def is_allowed(origin: str, host: str, settings: Settings) -> bool:
     if origin in settings.allowed_origins:
         return True
     own = {host, f"{settings.host}:{settings.port}", f"localhost:{settings.port}", f"127.0.0.1:{settings.port}"}
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:  # such as http://[
+        return False
     return parts.scheme in ("http", "https") and parts.netloc in own
 
 
@@ -179,6 +188,7 @@ def _prepare_environment() -> None:
     for name in [name for name in environ if name.startswith("HTTP_")]:
         if name not in HANDSHAKE_HEADERS:
             del environ[name]
+    environ["HTTP_CONNECTION"] = "Upgrade"  # looked at already; wsproto stumbles over other letters than ASCII
     environ["gunicorn.socket"] = HandshakeSocket(environ["gunicorn.socket"])
 
 

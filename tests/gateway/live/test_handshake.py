@@ -71,6 +71,24 @@ def test_a_request_that_is_no_handshake_is_refused_in_json(gateway, missing):
     assert "Traceback" not in gateway.log()
 
 
+@pytest.mark.parametrize(
+    ("header", "value", "expected"),
+    [
+        *(("Origin", value, 403) for value in ("http://[bad", "http://a]b", "http://[", "null")),
+        *(("Host", value, 400) for value in ("xn--zzzz--", "a" * 64, "\u00e9..b")),
+        ("Connection", "Upgrade, \u00e9", 101),
+    ],
+)
+def test_a_header_that_can_not_be_read_is_no_traceback(gateway, header, value, expected):
+    with RawClient(gateway.port) as client:
+        lines = "\r\n".join(
+            f"{name}: {text}" for name, text in {"Host": "a", **upgrade_headers(), header: value}.items()
+        )
+        client.sock.sendall(f"GET /ws/notifications/ HTTP/1.1\r\n{lines}\r\n\r\n".encode("latin-1"))
+        assert status(client.sock.recv(4096).decode("latin-1")) == expected
+    assert "Traceback" not in gateway.log()
+
+
 def test_compression_is_offered_and_not_accepted(gateway, company):
     company.person("42")
     with RawClient(gateway.port) as client:
