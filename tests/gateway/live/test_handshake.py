@@ -44,6 +44,29 @@ def test_a_foreign_page_is_refused_even_with_a_cookie(gateway, company):
     assert answer.json()["error"]["code"] == "forbidden"
 
 
+def test_of_a_page_that_may_connect_but_is_not_ours_a_cookie_proves_nothing(start_gateway, company):
+    friend, proxied = {"Origin": "https://friend.example"}, {"Origin": "https://notes.example"}
+    gateway = start_gateway(
+        ALLOWED_ORIGINS=friend["Origin"],
+        PUBLIC_URL=proxied["Origin"],
+        limits={"authenticate_seconds": 0.3, "sweep_seconds": 0.05},
+    )
+    company.person("42")
+    token, cookie = company.token("42"), {"Cookie": session_cookie(gateway, company, "42")}
+    with RawClient(gateway.port) as client:
+        assert status(client.ask({"Host": "a", **upgrade_headers(), **friend, **cookie})) == 101
+        assert client.wait_closed() == 4500
+    message = client_frame(TEXT, b'{"type":"authenticate","token":"%s"}' % token.encode())
+    for proof, behind in (
+        (proxied | cookie, b""),
+        (friend | {"Authorization": f"Bearer {token}"}, b""),
+        (friend | cookie, message),
+    ):
+        with RawClient(gateway.port) as client:
+            client.ask({"Host": "a", **upgrade_headers(), **proof}, behind=behind)
+            assert client.wait_for("connected")["user"]["id"] == "42"
+
+
 def test_without_an_origin_a_cookie_proves_nothing(start_gateway, company):
     gateway = start_gateway(limits={"authenticate_seconds": 0.3, "sweep_seconds": 0.05})
     company.person("42")
@@ -81,11 +104,7 @@ def test_a_request_that_is_no_handshake_is_refused_in_json(gateway, missing):
 )
 def test_a_header_that_can_not_be_read_is_no_traceback(gateway, header, value, expected):
     with RawClient(gateway.port) as client:
-        lines = "\r\n".join(
-            f"{name}: {text}" for name, text in {"Host": "a", **upgrade_headers(), header: value}.items()
-        )
-        client.sock.sendall(f"GET /ws/notifications/ HTTP/1.1\r\n{lines}\r\n\r\n".encode("latin-1"))
-        assert status(client.sock.recv(4096).decode("latin-1")) == expected
+        assert status(client.ask({"Host": "a", **upgrade_headers(), header: value})) == expected
     assert "Traceback" not in gateway.log()
 
 
