@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from shared.audience import NAME, NAME_EXPECTED, role_terms
 from shared.errors import InvalidInput
 from shared.models import EVERYONE, ROLE, USER
-from shared.texts import is_storable, refuse_in_line
+from shared.texts import is_storable, refuse_in_line, refuse_in_name
 
 MAX_TEXT = 500  # characters of a person's name, address, …
 
@@ -196,6 +196,7 @@ def person_id(person: Any, field: str = "person") -> str:
             and candidate != ""
             and is_storable(str(candidate))
         ):
+            refuse_in_name(field, str(candidate))
             return str(candidate)
     raise InvalidInput.field(field, person, "an id (text, number or UUID) or an object with an id")
 
@@ -263,6 +264,8 @@ def _checked_person(person: Person) -> str:
 
 def _checked_group(name: Any) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
+        if isinstance(name, str):
+            refuse_in_name("group", name)
         raise InvalidInput.field("group", name, NAME_EXPECTED)
     if name.startswith(USER) or name == EVERYONE:
         raise InvalidInput.field(

@@ -23,11 +23,11 @@ from shared.models import FORMATS, NotificationTemplate
 from shared.rich import PLAIN, RICH, clean_rich, rich_from_plain
 from shared.sandbox import MAX_SOURCE, RenderError, check_source, render
 from shared.settings import LOCALE, Settings, get_settings
-from shared.texts import MAX_MESSAGE, MAX_TITLE, check_line, check_message, is_storable
+from shared.texts import MAX_MESSAGE, MAX_TITLE, check_line, check_message, is_storable, refuse_in_name
 
 CHANGE = "template.change"  # in the audit log
 ACTION = "action"  # the key of an event's data that chooses a row
-NAME = re.compile(r"[^.\x00-\x20]{1,100}(\.[^\x00-\x20]{1,100})?")
+NAME = re.compile(r"[^.\x00-\x20\ud800-\udfff]{1,100}(\.[^\x00-\x20\ud800-\udfff]{1,100})?")
 VARIABLE = re.compile(r"[A-Za-z]\w{0,99}", re.ASCII)
 MAX_VARIABLES = 50
 MAX_VERSION = 2**31 - 1  # PostgreSQL's integer
@@ -281,6 +281,7 @@ def _row_of(name: Any, settings: Settings) -> EventType:
     """The catalogue's row of a template's name. Raises: InvalidInput when there is no such event_type."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise InvalidInput.field("name", name, 'an event_type or "event_type.action"')
+    refuse_in_name("name", name)
     kind, _, action = name.partition(".")
     try:
         return event_type(load_catalog(settings.catalog_file), kind, action)

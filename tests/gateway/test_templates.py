@@ -146,7 +146,7 @@ def test_only_a_number_is_a_version(call, version, status):
     assert call("post", FR + "preview/", {"version": version}).status_code == status
 
 
-@pytest.mark.parametrize("name", ["unheard", "stage_update.", "%00", "a b"])
+@pytest.mark.parametrize("name", ["unheard", "stage_update.", "%00", "a b", "stage_update.x%E2%80%8B"])
 def test_a_name_that_the_catalogue_does_not_know_is_refused(call, company, name):
     assert call("post", f"{BASE}{name}/fr/", GOOD).status_code == 400
     assert call("post", f"{BASE}stage_update/f%C3%A9/", GOOD).status_code == 400
