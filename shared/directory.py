@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlalchemy import CursorResult, Executable, text
 from sqlalchemy.orm import Session
 
+from shared.addresses import looks_like_email
 from shared.audience import NAME, NAME_EXPECTED, role_terms
 from shared.errors import InvalidInput
 from shared.models import EVERYONE, ROLE, USER
@@ -257,6 +258,8 @@ def _checked_person(person: Person) -> str:
                 name, value, f"a text of at most {MAX_TEXT} characters, without NUL and lone surrogates"
             )
         refuse_in_line(name, value or "")
+    if person.email and not looks_like_email(person.email):
+        raise InvalidInput.field("email", person.email, "an address such as ann@example.org, or none")
     if not isinstance(person.is_active, bool):
         raise InvalidInput.field("is_active", person.is_active, "True or False")
     return external_id

@@ -208,6 +208,7 @@ def test_groups_and_memberships_change_in_bulk_and_as_a_whole(client, billing, c
         ("people/", {"people": [{"id": "2", "name": 7}]}, 400, "people[0].name"),
         ("people/", {"people": [{"id": None}]}, 400, "people[0]"),
         ("people/", {"people": [{"id": True}]}, 400, "people[0].id"),
+        ("people/", {"people": [{"id": "1", "email": "ann"}]}, 400, "email"),
         ("people/", {"people": [{"id": "a b"}]}, 400, "id"),
         ("people/", {"people": [{"id": str(n)} for n in range(1001)]}, 413, "people"),
         ("people/deactivate/", {"people": ["nobody"]}, 400, "people"),

@@ -159,6 +159,10 @@ REFUSED: list[tuple[str, Callable[[Any], object]]] = [
     (r"name: .* U\+009B", lambda d: d.upsert_people([Person("5"), Person("6", "Ann\x9b")])),
     (r"email: .* U\+000D", lambda d: d.upsert_people([Person("5", email="a@b.test\r")])),
     ("email: ", lambda d: d.upsert_people([Person("5", email="\ud800")])),
+    *(
+        (f"email: .*{email}", lambda d, email=email: d.upsert_people([Person("5"), Person("6", email=email)]))
+        for email in ("ann", "@b.test", "ann@", "a@b@c.test", "a b@c.test", "Ann <a@b.test>")
+    ),
     ("phone: ", lambda d: d.upsert_people([Person("5", phone=33)])),  # type: ignore[arg-type]
     ("is_active: ", lambda d: d.upsert_people([Person("5", is_active=None)])),  # type: ignore[arg-type]
 ]
