@@ -49,6 +49,14 @@ def parse_email_address(value: str) -> EmailAddress | None:
     return found if is_good else None
 
 
+def looks_like_email(value: str) -> bool:
+    """Whether it could be somebody's address, in any script: one @ with something before and behind it, no space.
+
+    Looser than `parse_email_address`: whoever keeps addresses must not refuse one that exists.
+    """
+    return re.fullmatch(r"[^\s@]+@[^\s@]+", value) is not None
+
+
 def is_email_address(value: str) -> bool:
     """Whether it is an address that every server can take."""
     return value.isascii() and parse_email_address(value) is not None

@@ -20,9 +20,9 @@ from sqlalchemy.orm import Session
 
 from shared.errors import InvalidAudience, UnknownGroup
 from shared.models import EVERYONE, ROLE, USER
-from shared.texts import fold
+from shared.texts import UNNAMEABLE, fold, refuse_in_name
 
-NAME = re.compile(r"[^\s&|,;!()\x00-\x1f\x7f\ud800-\udfff]{1,200}")
+NAME = re.compile(rf"[^\s&|,;!()\ud800-\udfff{UNNAMEABLE}]{{1,200}}")
 NAME_EXPECTED = "a group name of 1 to 200 characters without spaces, & | , ; ! ( )"
 MAX_TERMS = 100_000  # 1.5 MB of JSON on the event; a larger audience wants a group
 MAX_GROUPS_PER_TERM = 10
@@ -102,6 +102,8 @@ def parse_term(value: str | Term, field: str = "audience") -> Term:
 
 def _check_names(names: tuple[str, ...], field: str, value: object) -> None:
     if not isinstance(names, tuple) or not all(isinstance(name, str) and NAME.fullmatch(name) for name in names):
+        if isinstance(value, str):
+            refuse_in_name(field, value, InvalidAudience)
         raise InvalidAudience.field(field, value, f'{NAME_EXPECTED}; several are joined by "&"')
     if not 1 <= len(names) <= MAX_GROUPS_PER_TERM:
         raise InvalidAudience.field(field, value, f"1 to {MAX_GROUPS_PER_TERM} groups in a term")
@@ -140,6 +142,8 @@ def role_terms(roles: Iterable[str], field: str = "target_roles") -> list[Term]:
     terms = []
     for name in roles:
         if not isinstance(name, str) or not NAME.fullmatch(ROLE + name) or not name:
+            if isinstance(name, str):
+                refuse_in_name(field, name, InvalidAudience)
             raise InvalidAudience.field(field, name, 'role names such as "rh"')
         terms.append(Term((ROLE + name,)))
     return terms

@@ -16,10 +16,11 @@ from uuid import UUID
 from sqlalchemy import CursorResult, Executable, text
 from sqlalchemy.orm import Session
 
+from shared.addresses import looks_like_email
 from shared.audience import NAME, NAME_EXPECTED, role_terms
 from shared.errors import InvalidInput
 from shared.models import EVERYONE, ROLE, USER
-from shared.texts import is_storable, refuse_in_line
+from shared.texts import is_storable, refuse_in_line, refuse_in_name
 
 MAX_TEXT = 500  # characters of a person's name, address, …
 
@@ -196,6 +197,7 @@ def person_id(person: Any, field: str = "person") -> str:
             and candidate != ""
             and is_storable(str(candidate))
         ):
+            refuse_in_name(field, str(candidate))
             return str(candidate)
     raise InvalidInput.field(field, person, "an id (text, number or UUID) or an object with an id")
 
@@ -256,6 +258,8 @@ def _checked_person(person: Person) -> str:
                 name, value, f"a text of at most {MAX_TEXT} characters, without NUL and lone surrogates"
             )
         refuse_in_line(name, value or "")
+    if person.email and not looks_like_email(person.email):
+        raise InvalidInput.field("email", person.email, "an address such as ann@example.org, or none")
     if not isinstance(person.is_active, bool):
         raise InvalidInput.field("is_active", person.is_active, "True or False")
     return external_id
@@ -263,6 +267,8 @@ def _checked_person(person: Person) -> str:
 
 def _checked_group(name: Any) -> str:
     if not isinstance(name, str) or not NAME.fullmatch(name):
+        if isinstance(name, str):
+            refuse_in_name("group", name)
         raise InvalidInput.field("group", name, NAME_EXPECTED)
     if name.startswith(USER) or name == EVERYONE:
         raise InvalidInput.field(

@@ -163,7 +163,7 @@ def check_draft(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], 
         "link": _link("link", draft.link),
         "image": _link("image", draft.image),
         "actions": _actions(draft.actions),
-        "thread_key": None if draft.thread_key is None else check_text("thread_key", draft.thread_key, MAX_KEY),
+        "thread_key": None if draft.thread_key is None else check_line("thread_key", draft.thread_key, MAX_KEY),
         "priority": _one_of("priority", draft.priority, PRIORITIES),
         "audience": [list(term.groups) for term in audience.terms],
         "exclude": list(audience.exclude),
@@ -171,7 +171,7 @@ def check_draft(draft: EventDraft, settings: Settings) -> tuple[dict[str, Any], 
     }
     values["content_hash"] = _content_hash(values, draft.source_user)
     values["idempotency_key"] = (
-        None if draft.idempotency_key is None else check_text("idempotency_key", draft.idempotency_key, MAX_KEY)
+        None if draft.idempotency_key is None else check_line("idempotency_key", draft.idempotency_key, MAX_KEY)
     )
     values["template_faults"] = None
     return values, audience

@@ -203,6 +203,9 @@ class Settings(BaseModel):
 
     max_body_bytes: int = Field(65_536, alias="MAX_BODY_BYTES", ge=1024, description="largest HTTP body")
     max_sockets: int = Field(20_000, alias="MAX_SOCKETS", ge=1, description="WebSockets a gateway process holds")
+    max_sockets_per_person: int = Field(
+        50, alias="MAX_SOCKETS_PER_PERSON", ge=1, description="WebSockets of one person that a gateway process holds"
+    )
     max_unauthenticated_per_address: int = Field(
         200,
         alias="MAX_UNAUTHENTICATED_PER_ADDRESS",

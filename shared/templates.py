@@ -23,13 +23,14 @@ from shared.models import FORMATS, NotificationTemplate
 from shared.rich import PLAIN, RICH, clean_rich, rich_from_plain
 from shared.sandbox import MAX_SOURCE, RenderError, check_source, render
 from shared.settings import LOCALE, Settings, get_settings
-from shared.texts import MAX_MESSAGE, MAX_TITLE, check_line, check_message
+from shared.texts import MAX_MESSAGE, MAX_TITLE, check_line, check_message, is_storable, refuse_in_name
 
 CHANGE = "template.change"  # in the audit log
 ACTION = "action"  # the key of an event's data that chooses a row
-NAME = re.compile(r"[^.\x00-\x20]{1,100}(\.[^\x00-\x20]{1,100})?")
+NAME = re.compile(r"[^.\x00-\x20\ud800-\udfff]{1,100}(\.[^\x00-\x20\ud800-\udfff]{1,100})?")
 VARIABLE = re.compile(r"[A-Za-z]\w{0,99}", re.ASCII)
 MAX_VARIABLES = 50
+MAX_VERSION = 2**31 - 1  # PostgreSQL's integer
 COUNTED_FAULTS = 10_000  # newest events with a failed template that are looked at: some 20 ms
 
 Template = NotificationTemplate
@@ -140,6 +141,7 @@ def preview(draft: TemplateDraft, data: Mapping[str, Any], settings: Settings | 
 
 def activate(session: Session, name: str, locale: str, version: int) -> NotificationTemplate:
     """Use this version, and no other, for the events to come. Raises: NotFound."""
+    _refuse_unheld(name, locale, version)
     _lock(session, name, locale)
     found = get(session, name, locale, version)
     if not found.is_active:
@@ -151,6 +153,7 @@ def activate(session: Session, name: str, locale: str, version: int) -> Notifica
 
 def deactivate(session: Session, name: str, locale: str) -> int | None:
     """Let the catalogue speak again; the version that was active, or None."""
+    _refuse_unheld(name, locale)
     _lock(session, name, locale)
     none_active = update(Template).where(Template.name == name, Template.locale == locale, Template.is_active)
     version: int | None = session.scalar(none_active.values(is_active=False).returning(Template.version))
@@ -159,6 +162,7 @@ def deactivate(session: Session, name: str, locale: str) -> int | None:
 
 def get(session: Session, name: str, locale: str, version: int | None = None) -> NotificationTemplate:
     """One version; None: the active one, or else the newest. Raises: NotFound."""
+    _refuse_unheld(name, locale, version)
     query = select(Template).where(Template.name == name, Template.locale == locale)
     query = query.order_by(Template.is_active.desc(), Template.version.desc()).limit(1)
     found = session.scalar(
@@ -167,8 +171,7 @@ def get(session: Session, name: str, locale: str, version: int | None = None) ->
         )
     )
     if found is None:
-        what = f"{name}/{locale}" + ("" if version is None else f" version {version}")
-        raise NotFound(f"template: there is no {what}", field="template", value=what)
+        raise _not_found(name, locale, version)
     return found
 
 
@@ -258,6 +261,17 @@ def check_locale(locale: Any) -> str:
     return locale
 
 
+def _refuse_unheld(name: str, locale: str, version: int | None = None) -> None:
+    """Raises: NotFound for what PostgreSQL could not even be asked for."""
+    if not is_storable(name + locale) or abs(version or 0) > MAX_VERSION:
+        raise _not_found(name, locale, version)
+
+
+def _not_found(name: str, locale: str, version: int | None) -> NotFound:
+    what = f"{name}/{locale}" + ("" if version is None else f" version {version}")
+    return NotFound(f"template: there is no {what}", field="template", value=what)
+
+
 def _lock(session: Session, name: str, locale: str) -> None:
     """One change of a name and locale at a time, also of one that has no row yet."""
     session.execute(LOCK, {"name": name, "locale": locale})
@@ -267,6 +281,7 @@ def _row_of(name: Any, settings: Settings) -> EventType:
     """The catalogue's row of a template's name. Raises: InvalidInput when there is no such event_type."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise InvalidInput.field("name", name, 'an event_type or "event_type.action"')
+    refuse_in_name("name", name)
     kind, _, action = name.partition(".")
     try:
         return event_type(load_catalog(settings.catalog_file), kind, action)

@@ -22,8 +22,13 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # with their line. Overrides make "gpj.exe" of "exe.jpg" (UAX 9; https://trojansource.codes).
 NOT_IN_MESSAGE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e]+")
 # A line stands beside others', in lists, menus and subjects: no direction may reach out of it.
-NOT_IN_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+")
+LINE_BREAKERS = "\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+NOT_IN_LINE = re.compile(f"[{LINE_BREAKERS}]+")
+# A name is compared, letter by letter: what can't be seen would make two of one. Titles need some of these.
+UNNAMEABLE = LINE_BREAKERS + "\xad\u061c\u200b-\u200f\u2060-\u2064\ufeff"
+NOT_IN_NAME = re.compile(f"[{UNNAMEABLE}]+")
 EMPTY = frozenset(("Cc", "Cf", "Zs", "Zl", "Zp"))  # categories of what shows nothing by itself
+FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # and letters and signs that are drawn as a space
 
 
 def is_storable(value: str) -> bool:
@@ -39,7 +44,7 @@ def fold(value: str) -> str:
 
 def is_blank(value: str) -> bool:
     """Whether a text shows nothing at all."""
-    return all(unicodedata.category(letter) in EMPTY for letter in value)
+    return all(letter in FILLERS or unicodedata.category(letter) in EMPTY for letter in value)
 
 
 def check_text(name: str, value: Any, longest: int) -> str:
@@ -78,6 +83,11 @@ def refuse_in_line(name: str, value: str) -> None:
     _refuse(name, value, NOT_IN_LINE, "one line without control characters")
 
 
+def refuse_in_name(name: str, value: str, error: type[InvalidInput] = InvalidInput) -> None:
+    """Raises: `error` naming the field, the character and its place, for a name in which not everything can be seen."""
+    _refuse(name, value, NOT_IN_NAME, "a name without control and invisible characters", error)
+
+
 def one_line(value: str) -> str:
     """The text as one readable line: a space for whatever can't stand in it."""
     return NOT_IN_LINE.sub(" ", value).strip()
@@ -99,12 +109,14 @@ def is_web_link(value: str) -> bool:
     return (absolute or own_path) and " " not in value and NOT_IN_LINE.search(value) is None
 
 
-def _refuse(name: str, value: str, refused: re.Pattern[str], expected: str) -> None:
+def _refuse(
+    name: str, value: str, refused: re.Pattern[str], expected: str, error: type[InvalidInput] = InvalidInput
+) -> None:
     found = refused.search(value)
     if found is not None:
         letter = found[0][0]
         character = f"U+{ord(letter):04X} {unicodedata.name(letter, '(a control character)')}"
-        raise InvalidInput(
+        raise error(
             f"{name}: expected {expected}, got {character} at character {found.start() + 1}",
             field=name,
             expected=expected,

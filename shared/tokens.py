@@ -23,6 +23,7 @@ from shared import jwks
 from shared.errors import SettingsError, Unauthorized
 from shared.jwks import KeySet
 from shared.settings import Settings
+from shared.texts import is_storable
 
 OWN_ALGORITHM = "HS256"
 MAX_TOKEN_CHARACTERS = 4096  # what a header carries comfortably; longer ones are refused unread
@@ -149,7 +150,7 @@ def _decode(settings: Settings, audience: str, token: str, key: Any, algorithm: 
         raise _refused("claim", f"the token lacks the claim {error.claim!r}") from None
     except jwt.exceptions.InvalidSubjectError:
         raise _refused("claim", "the token's claim 'sub' is not a string") from None
-    except (jwt.InvalidTokenError, ValueError, OverflowError, OSError, TypeError):
+    except (jwt.InvalidTokenError, ValueError, OverflowError, OSError, TypeError, RecursionError):
         raise _malformed() from None
     return Claims(_person(claims.get(settings.jwt_person_claim), settings.jwt_person_claim), expires_at, claims)
 
@@ -167,7 +168,7 @@ def _person(value: Any, claim: str) -> str:
     """The person a claim names: a string, or the integer that many applications number people with."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_PERSON_CHARACTERS or "\0" in value:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_PERSON_CHARACTERS or not is_storable(value):
         raise _refused("claim", f"the token's claim {claim!r} names no person")
     return value
 

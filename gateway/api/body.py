@@ -34,6 +34,11 @@ def json_object(fields: Mapping[str, Field]) -> dict[str, Any]:
         if name not in fields:
             raise InvalidInput.field("field", name, "one of " + ", ".join(fields))
         kind, expected = fields[name]
-        if value is not None and not isinstance(value, kind):
+        if value is not None and not is_a(kind, value):
             raise InvalidInput.field(name, value, expected)
     return {name: value for name, value in body.items() if value is not None}
+
+
+def is_a(kind: type | tuple[type, ...], value: Any) -> bool:
+    """Whether a value of JSON is of this type: true and false are no numbers, whatever Python says."""
+    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))

@@ -13,7 +13,7 @@ from flask import Blueprint, request
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from gateway.api.body import Field, json_object
+from gateway.api.body import Field, is_a, json_object
 from gateway.auth import current_actor, current_authenticator, requires_service_or_role
 from gateway.transactions import in_transaction
 from shared import audit, directory
@@ -166,13 +166,13 @@ def _refuse_many(name: str, number: int, most: int) -> None:
 
 
 def _person(value: Any, n: int) -> Person:
-    if not isinstance(value, dict) or "id" not in value:
+    if not isinstance(value, dict) or value.get("id") is None:
         raise InvalidInput.field(f"people[{n}]", value, 'a person such as {"id": "42", "name": "Ann"}')
     for name, given in value.items():
         if name not in PERSON_FIELDS:
             raise InvalidInput.field(f"people[{n}]", name, "only " + ", ".join(PERSON_FIELDS))
         kind, expected = PERSON_FIELDS[name]
-        if given is not None and not isinstance(given, kind):
+        if given is not None and not is_a(kind, given):
             raise InvalidInput.field(f"people[{n}].{name}", given, expected)
     return Person(**{name: given for name, given in value.items() if given is not None})
 

@@ -48,7 +48,7 @@ from gateway.live.welcome import AT_ONCE as WELCOMED_AT_ONCE
 from gateway.live.welcome import Arrival, Welcome
 from gateway.refusals import Refusals
 from shared.audit import NOBODY, Actor
-from shared.errors import Forbidden, InvalidInput, Unauthorized, Unavailable
+from shared.errors import Forbidden, InvalidInput, NotificationError, Unauthorized, Unavailable
 from shared.logs import get_logger
 from shared.redis import connect
 from shared.settings import Settings
@@ -262,7 +262,7 @@ class Live:
             if not connection.closing and connection.fd >= 0 and not connection.expires_at:
                 self._is_known(connection, claims, proof.address)
 
-    def _person_refused(self, arrival: Arrival, error: Unauthorized) -> None:
+    def _person_refused(self, arrival: Arrival, error: NotificationError) -> None:
         self.refusals.remember(error, Actor.person(arrival.person, arrival.address), DOOR)
 
     # What Redis brings: see subscriber.py

@@ -67,6 +67,11 @@ class Hub:
     def __contains__(self, user_id: int) -> bool:
         return user_id in self._people
 
+    def tabs(self, user_id: int) -> int:
+        """How many connections the person has here."""
+        found = self._people.get(user_id)
+        return len(found) if isinstance(found, list) else int(found is not None)
+
     def of(self, user_id: int) -> Iterator[Connection]:
         """The person's connections: one per tab."""
         found = self._people.get(user_id)

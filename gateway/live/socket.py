@@ -111,11 +111,12 @@ def _admit(live: Live, settings: Settings) -> Admission:
     if live.is_full:
         raise Unavailable("this gateway holds as many WebSockets as it may", reason="sockets")
     origin = request.headers.get("Origin")
-    if origin is not None and not is_allowed(origin, request.host, settings):
+    is_ours = origin is not None and is_own(origin, request.host, settings)
+    if origin is not None and not is_ours and origin not in settings.allowed_origins:
         log.info("origin_refused", origin=origin[:200])
         raise Forbidden("Origin: this page may not connect", field="Origin", value=origin[:200])
     address = request.remote_addr or ""
-    claims = _claims(live, has_origin=origin is not None)
+    claims = _claims(live, is_ours=is_ours)
     if claims is None and live.unauthenticated_from(address) >= settings.max_unauthenticated_per_address:
         live.refusals.count(Refusal("rate.limited", NOBODY, address, f"GET {PATH}", "unauthenticated"))
         raise Unavailable("too many WebSockets of this address have not said who they are", reason="unauthenticated")
@@ -135,6 +136,12 @@ def _check_handshake() -> None:
         nonce = b""
     if len(nonce) != 16:
         raise InvalidInput("Sec-WebSocket-Key: expected 16 bytes in base64", field="Sec-WebSocket-Key")
+    try:
+        host = headers.get("Host", "").encode().decode("idna")  # as wsproto reads it
+    except UnicodeError:
+        host = ""
+    if not host:
+        raise InvalidInput("Host: expected the name of a host", field="Host")
     if not isinstance(request.environ.get("gunicorn.socket"), socket.socket):
         raise Unavailable("WebSockets need gunicorn with gevent, and TLS in front of it")
 
@@ -143,28 +150,30 @@ def _names(headers: Any, token: str) -> bool:
     return token in {part.strip().lower() for part in headers.get("Connection", "").split(",")}
 
 
-def is_allowed(origin: str, host: str, settings: Settings) -> bool:
-    """Whether a page of this origin may connect: our own pages, and those of ALLOWED_ORIGINS.
-
-    Our own: the host and port that the browser itself has asked for (TLS may end at a proxy).
+def is_own(origin: str, host: str, settings: Settings) -> bool:
+    """Whether it is the origin of our own pages: the host and port that the browser itself has asked for (TLS may
+    end at a proxy), or PUBLIC_URL (the proxy may have changed the host). Pages of ALLOWED_ORIGINS are not ours.
     """
-    if origin in settings.allowed_origins:
+    if origin == settings.public_url:
         return True
     own = {host, f"{settings.host}:{settings.port}", f"localhost:{settings.port}", f"127.0.0.1:{settings.port}"}
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:  # such as http://[
+        return False
     return parts.scheme in ("http", "https") and parts.netloc in own
 
 
-def _claims(live: Live, *, has_origin: bool) -> Claims | None:
+def _claims(live: Live, *, is_ours: bool) -> Claims | None:
     """What the handshake proves. Raises: Unauthorized for a bad bearer token, Forbidden for a service's key.
 
-    A cookie that can't be read proves nothing, and the page may still send a ticket. Without Origin it is
-    no page that sends it.
+    A cookie that can't be read proves nothing, and the page may still send a ticket. Nor does one that comes
+    without Origin, which no page sends, or from a page that is not ours: browsers add cookies by themselves.
     """
     if "Authorization" in request.headers:
         caller = live.authenticator.caller(request)
         return caller.claims if caller else None
-    if not has_origin or SESSION_COOKIE not in request.cookies:
+    if not is_ours or SESSION_COOKIE not in request.cookies:
         return None
     try:
         caller = live.authenticator.caller(request)
@@ -179,6 +188,7 @@ def _prepare_environment() -> None:
     for name in [name for name in environ if name.startswith("HTTP_")]:
         if name not in HANDSHAKE_HEADERS:
             del environ[name]
+    environ["HTTP_CONNECTION"] = "Upgrade"  # looked at already; wsproto stumbles over other letters than ASCII
     environ["gunicorn.socket"] = HandshakeSocket(environ["gunicorn.socket"])
 
 

@@ -24,7 +24,7 @@ from gateway.live.presence import Presence
 from gateway.live.replay import Tail
 from gateway.people import Person, load_people
 from gateway.transactions import in_transaction
-from shared.errors import Unauthorized, Unavailable
+from shared.errors import NotificationError, RateLimited, Unauthorized, Unavailable
 from shared.logs import get_logger
 from shared.models import User
 from shared.settings import Settings
@@ -45,7 +45,7 @@ class Arrival(NamedTuple):
 class Welcome:
     """Serves the arrivals that a Gatherer hands it."""
 
-    refused: Callable[[Arrival, Unauthorized], None]
+    refused: Callable[[Arrival, NotificationError], None]
 
     def __init__(self, settings: Settings, hub: Hub, tail: Tail, people: ChangedPeople, presence: Presence) -> None:
         self._settings = settings
@@ -66,7 +66,20 @@ class Welcome:
             _turn_away(arrivals, codes.UNAVAILABLE, "try again later")
         except Exception:
             log.exception("welcome_failed", count=len(arrivals))
-            _turn_away(arrivals, codes.INTERNAL, "internal error")
+            if len(arrivals) == 1:
+                _turn_away(arrivals, codes.INTERNAL, "internal error")
+            else:
+                self._serve_apart(arrivals)
+
+    def _serve_apart(self, arrivals: list[Arrival]) -> None:
+        """One of them may be what fails: by halves, so that of 500 one bad costs 18 attempts and the others nothing."""
+        waiting = [arrival for arrival in arrivals if arrival.connection.cursor is None]
+        for arrival in waiting:
+            self._hub.leave(arrival.connection)  # it joins again; what is stored meanwhile is in its new snapshot
+        half = len(waiting) // 2
+        for part in (waiting[:half], waiting[half:]):
+            if part:
+                self.serve(part)
 
     def _join(self, arrivals: list[Arrival]) -> list[Arrival]:
         names = list({arrival.person for arrival in arrivals})
@@ -78,6 +91,10 @@ class Welcome:
                 continue
             if arrival.person in found:
                 user_id, changed_xid = found[arrival.person]
+                if self._hub.tabs(user_id) >= self._settings.max_sockets_per_person:
+                    connection.close(codes.TOO_MANY, "too many connections of this person")
+                    self.refused(arrival, RateLimited("too many WebSockets of this person", limit="sockets"))
+                    continue
                 if user_id not in self._hub:
                     self._people.is_known(user_id, changed_xid)
                 self._hub.join(connection, user_id)

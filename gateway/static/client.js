@@ -50,6 +50,7 @@ const REASONS = new Map([
   [4502, "this address may not connect"],
   [4503, "this account is deactivated"],
   [4504, "too many messages sent"],
+  [4505, "too many connections of this account"],
 ]);
 
 /** Whether a close code asks the browser to come back. */

@@ -111,7 +111,7 @@ def test_on_an_https_page_the_socket_is_encrypted_too(page: Page) -> None:
 
 def test_close_codes_say_whether_to_come_back(client_page: Page) -> None:
     back = [1001, 1006, 1011, 1012, 1013, 4000, 4001, 4002, 4008, 4010, 4499]
-    away = [1000, 1003, 1007, 1008, 1009, 4500, 4501, 4502, 4503, 4504, 4999]
+    away = [1000, 1003, 1007, 1008, 1009, 4500, 4501, 4502, 4503, 4504, 4505, 4999]
     found = client_page.evaluate(
         "async (codes) => codes.filter((await import('/static/client.js')).comesBack)", back + away
     )

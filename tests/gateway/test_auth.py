@@ -69,6 +69,7 @@ REFUSED: dict[str, tuple[Forge, str]] = {
     "with an empty person": (signed(sub=""), "claim"),
     "with a list as person": (signed(sub=["42"]), "claim"),
     "with a NUL in the person": (signed(sub="4\0002"), "claim"),
+    "with a lone surrogate in the person": (signed(sub="4\ud8002"), "claim"),
     "not valid yet": (signed(nbf=datetime.now(UTC) + timedelta(hours=1)), "not_yet_valid"),
     "with an expiry beyond time": (signed(exp=10**18), "malformed"),
     "unsigned": (unsigned, "algorithm"),

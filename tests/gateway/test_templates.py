@@ -129,13 +129,24 @@ def test_a_draft_can_be_previewed_before_it_is_saved(call, company):
         ("post", FR + "1/activate/"),
         ("post", FR + "deactivate/"),
         ("post", f"{BASE}x/y/9/activate/"),
+        ("get", f"{BASE}%00/fr/"),
+        ("get", f"{BASE}system/%00/"),
+        ("post", f"{BASE}%00/fr/deactivate/"),
+        ("post", f"{BASE}%00/fr/1/activate/"),
+        ("post", f"{BASE}system/fr/99999999999/activate/"),
     ],
 )
 def test_what_is_not_there_is_404(call, method, address):
     assert call(method, address, {}).status_code == 404
 
 
-@pytest.mark.parametrize("name", ["unheard", "stage_update.", "%00", "a b"])
+@pytest.mark.parametrize(("version", "status"), [(True, 400), ("1", 400), (99999999999, 404), (-(10**12), 404)])
+def test_only_a_number_is_a_version(call, version, status):
+    assert call("post", FR, GOOD).status_code == 201
+    assert call("post", FR + "preview/", {"version": version}).status_code == status
+
+
+@pytest.mark.parametrize("name", ["unheard", "stage_update.", "%00", "a b", "stage_update.x%E2%80%8B"])
 def test_a_name_that_the_catalogue_does_not_know_is_refused(call, company, name):
     assert call("post", f"{BASE}{name}/fr/", GOOD).status_code == 400
     assert call("post", f"{BASE}stage_update/f%C3%A9/", GOOD).status_code == 400

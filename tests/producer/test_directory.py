@@ -136,6 +136,10 @@ REFUSED: list[tuple[str, Callable[[Any], object]]] = [
     ("people: ", lambda d: d.sync_members("role_rh", None)),
     ("person: ", lambda d: d.add_members("role_rh", [None])),
     ("person: ", lambda d: d.deactivate(["a\x00"])),
+    (r"group: .* U\+200B", lambda d: d.add_groups(["role_rh\u200b"])),
+    (r"roles: .* U\+FEFF", lambda d: d.set_roles({"1": ["rh\ufeff"]})),
+    (r"person: .* U\+202E", lambda d: d.upsert_people([Person("rtl\u202eg")])),
+    (r"person: .* U\+200D", lambda d: d.add_members("role_rh", ["1\u200d"])),
     ("person: ", lambda d: d.deactivate(["\ud800"])),
     ("memberships: ", lambda d: d.add_memberships(["role_rh"])),
     ("memberships: ", lambda d: d.add_memberships([("role_rh", "1", "2")])),
@@ -155,6 +159,10 @@ REFUSED: list[tuple[str, Callable[[Any], object]]] = [
     (r"name: .* U\+009B", lambda d: d.upsert_people([Person("5"), Person("6", "Ann\x9b")])),
     (r"email: .* U\+000D", lambda d: d.upsert_people([Person("5", email="a@b.test\r")])),
     ("email: ", lambda d: d.upsert_people([Person("5", email="\ud800")])),
+    *(
+        (f"email: .*{email}", lambda d, email=email: d.upsert_people([Person("5"), Person("6", email=email)]))
+        for email in ("ann", "@b.test", "ann@", "a@b@c.test", "a b@c.test", "Ann <a@b.test>")
+    ),
     ("phone: ", lambda d: d.upsert_people([Person("5", phone=33)])),  # type: ignore[arg-type]
     ("is_active: ", lambda d: d.upsert_people([Person("5", is_active=None)])),  # type: ignore[arg-type]
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shared.addresses import is_email_address, parse_email_address
+from shared.addresses import is_email_address, looks_like_email, parse_email_address
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,18 @@ def test_an_address_is_read_with_its_domain_as_dns_has_it(written: str, read: st
 def test_what_can_be_no_address_or_somebody_else_s_is_none(written: str) -> None:
     assert parse_email_address(written) is None
     assert not is_email_address(written)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "ann@localhost",
+        "élise@bücher.example",
+        "山田@例え.テスト",
+        "x" * 65 + "@b.test",
+        "a..b@docomo.example",
+        "straße@straße.example",
+    ],
+)
+def test_an_address_that_may_exist_is_kept_even_if_we_can_not_mail_it(address: str) -> None:
+    assert looks_like_email(address)

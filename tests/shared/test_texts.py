@@ -63,7 +63,9 @@ def test_lines_end_in_one_way_whoever_wrote_them() -> None:
         check_message("message", "paid\runpaid")
 
 
-@pytest.mark.parametrize("value", ["", " ", "\u00a0\u2003", "\u200b\u200d\ufeff", "\u2060\u00ad", "\u200f \u202e"])
+@pytest.mark.parametrize(
+    "value", ["", " ", "\u00a0\u2003", "\u200b\u200d\ufeff", "\u2060\u00ad", "\u200f \u202e", "\u3164", "\u2800 \uffa0"]
+)
 def test_what_shows_nothing_is_empty(value: str) -> None:
     for check in (check_line, check_message):
         with pytest.raises(InvalidInput, match="a text of 1 to 200 characters"):

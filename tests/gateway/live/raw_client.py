@@ -9,7 +9,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
-from tests.swarm import CLOSE, TEXT, client_frame, handshake, server_frame
+from tests.swarm import CLOSE, PATH, TEXT, client_frame, handshake, server_frame
 
 WAIT_SECONDS = 15.0
 CONTINUATION, BINARY = 0, 2
@@ -29,7 +29,15 @@ class RawClient:
 
     def upgrade(self, token: str | None = None, *, behind: bytes = b"", **headers: str) -> str:
         """Send the handshake, and `behind` in the same packet; the answer's head."""
-        self.sock.sendall(handshake(self.address, token, **headers) + behind)
+        return self._head_after(handshake(self.address, token, **headers) + behind)
+
+    def ask(self, headers: dict[str, str], *, behind: bytes = b"") -> str:
+        """Send a handshake with exactly these headers; the answer's head."""
+        lines = [f"GET {PATH} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+        return self._head_after(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + behind)
+
+    def _head_after(self, request: bytes) -> str:
+        self.sock.sendall(request)
         while b"\r\n\r\n" not in self.data:
             self._more()
         head, _, self.data = self.data.partition(b"\r\n\r\n")
