@@ -20,7 +20,7 @@ def test_each_gateway_hands_a_batch_to_its_own_browsers(start_gateway, company, 
 
 
 def test_sigterm_closes_everyone_with_come_back_and_ends(start_gateway, company):
-    gateway = start_gateway()
+    gateway = start_gateway(MAX_SOCKETS_PER_PERSON="200")
     company.person("1")
     token = company.token("1")
     clients = []
