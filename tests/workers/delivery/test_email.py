@@ -163,7 +163,7 @@ def test_a_large_audience_is_planned_in_one_statement_and_sent_over_few_sessions
     assert len(statements) == 1
     send(mailing)
     assert sorted(mail_server.recipients) == sorted(f"{name}@example.org" for name in names)
-    assert 3 <= mail_server.sessions < 12  # three, and one more for each turn that a busy machine cuts short
+    assert mail_server.sessions < 12  # a few, not one a mail; a busy machine cuts turns short
 
 
 def test_nobody_has_two_deliveries_of_an_event_by_a_channel_however_often_it_is_planned(
@@ -319,7 +319,7 @@ def test_a_server_that_hangs_up_after_its_yes_costs_nobody_a_try(
     send(mailing)
     assert mail_server.recipients == [f"{n}@example.org" for n in (1, 2, 3, 4)]
     assert {(row.status, row.attempts) for row in rows(STATUSES)} == {("sent", 1)}
-    assert 3 <= mail_server.sessions < 12  # three, and one more for each turn that a busy machine cuts short
+    assert mail_server.sessions < 12  # a few, not one a mail; a busy machine cuts turns short
     assert rows("SELECT failures FROM delivery_channels WHERE channel = 'email'")[0].failures == 0
 
 
