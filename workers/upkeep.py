@@ -28,9 +28,10 @@ WAITING = text("""
 DOORS = (PROCESS_EVENT, PLAN_BULK, STORE_BATCHES, PUBLISH_BATCHES)
 
 FAIL_TOO_OLD = text("""
-    UPDATE notification_events SET status = 'failed', error = 'too_old'
-    WHERE id IN (SELECT id FROM notification_events WHERE status = 'pending' AND id < :oldest
-                 LIMIT 1000 FOR UPDATE SKIP LOCKED)
+    WITH chosen AS MATERIALIZED (
+        SELECT id FROM notification_events WHERE status = 'pending' AND id < :oldest LIMIT 1000 FOR UPDATE SKIP LOCKED
+    )
+    UPDATE notification_events SET status = 'failed', error = 'too_old' WHERE id IN (SELECT id FROM chosen)
     RETURNING id
 """)
 

@@ -35,9 +35,12 @@ LOCK_CHANNEL = text("""
     FROM delivery_channels WHERE channel = :channel FOR UPDATE
 """)
 
+# Materialized: as a subquery, PostgreSQL may run it again for each row, and each time it skips what is locked by now
+# and takes others, beyond its limit.
 CLAIM = """
+    WITH chosen AS MATERIALIZED ({chosen})
     UPDATE deliveries SET status = 'sending', claimed_at = now(), next_attempt_at = now() + make_interval(secs => :lease)
-    WHERE id IN ({chosen})
+    WHERE id IN (SELECT id FROM chosen)
     RETURNING id, attempts, claimed_at
 """
 DUE = """

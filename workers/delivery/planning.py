@@ -28,10 +28,11 @@ NOTE = text("""
 
 # Confirmed: delivered, seen or read over a socket, or dealt with in the inbox.
 PLAN_EMAILS = text(f"""
-    WITH due AS (
-        DELETE FROM delivery_plans WHERE (event_id, n, channel) IN (
-            SELECT event_id, n, channel FROM delivery_plans WHERE channel = 'email' AND due_at <= now()
-            ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+    WITH chosen AS MATERIALIZED (  -- as in `workers.delivery.claiming`: a subquery may take more than its limit
+        SELECT event_id, n, channel FROM delivery_plans WHERE channel = 'email' AND due_at <= now()
+        ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ), due AS (
+        DELETE FROM delivery_plans WHERE (event_id, n, channel) IN (SELECT * FROM chosen)
         RETURNING event_id, n
     ), person AS (
         SELECT batch.event_id, unnest(recipient_ids) AS id

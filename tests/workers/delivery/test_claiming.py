@@ -261,3 +261,14 @@ def test_a_channel_that_is_busy_and_rests_keeps_no_other_from_sending(
     assert first is not None
     assert second is not None
     assert len(first.attempts) == 50
+
+
+def test_a_claim_keeps_its_limit_whatever_plan_the_server_chooses(waiting: int, mailing: Settings) -> None:
+    """A nested loop runs a subquery again for each row, and each time it skips what it has locked and takes others."""
+    channel = EmailChannel(mailing)
+    with transaction(mailing) as session:
+        for method in ("hashjoin", "mergejoin", "hashagg", "sort", "material", "bitmapscan"):
+            session.execute(text(f"SET LOCAL enable_{method} = off"))
+        held = claiming.claim(session, channel)
+    assert held is not None
+    assert len(held.attempts) == channel.batch_size < waiting
